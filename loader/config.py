@@ -1,0 +1,132 @@
+"""What a load is told to do, as frozen values, and the rules for the option texts they come from."""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from loader.errors import BadOption
+
+TYPES = ("S", "N", "B", "BOOL", "NULL", "SS", "NS", "BS", "L", "M", "JSON")
+TYPES_SO_FAR = ("S", "N", "BOOL")
+
+BATCH_LIMIT = 25
+WINDOW_SIZE = 1 << 30
+MIN_WINDOW_SIZE = 1
+RECORD_LIMIT = 16 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionConfig:
+    """Where the table is; what is None follows the AWS chain (environment, profile, instance role)."""
+
+    region: str | None = None
+    profile: str | None = None
+    endpoint_url: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RejectLimit:
+    """Stop past `count` rejects, or past `percent` of the rows (counted once there are 1,000)."""
+
+    count: int | None = None
+    percent: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LoadConfig:
+    """
+    One load. Numbers that are None are found by the loader; sizes are bytes, times seconds.
+
+    `late_write_grace` is how long the next window waits when an attempt of the one before got no
+    answer, since such a write may still be applied.
+    """
+
+    sources: tuple[str, ...]
+    table: str
+    connection: ConnectionConfig = ConnectionConfig()
+    workers: int | None = None
+    threads: int | None = None
+    batch_size: int = BATCH_LIMIT
+    max_retries: int | None = None
+    stall_timeout: float = 300.0
+    max_rejects: RejectLimit | None = None
+    types: Mapping[str, str] = field(default_factory=dict)
+    rejects: str | None = None
+    include_superseded: bool = False
+    state_dir: str | None = None
+    restart: bool = False
+    window_size: int = WINDOW_SIZE
+    limit: int | None = None
+    late_write_grace: float = 10.0
+    shard_records: int | None = None
+
+    def __post_init__(self) -> None:
+        if not self.sources:
+            raise BadOption("No source given. Name at least one CSV file.")
+        if not self.table:
+            raise BadOption("No table given. Name it with --table.")
+        _within("--batch-size", self.batch_size, 1, BATCH_LIMIT)
+        _at_least("--workers", self.workers, 1)
+        _at_least("--threads", self.threads, 1)
+        _at_least("--max-retries", self.max_retries, 0)
+        _at_least("--limit", self.limit, 0)
+        _at_least("--window-size", self.window_size, MIN_WINDOW_SIZE)
+        _at_least("shard_records", self.shard_records, 1)
+        if not self.stall_timeout > 0:
+            raise BadOption(f"--stall-timeout {self.stall_timeout:g}: give a number of seconds above 0.")
+        check_types(self.types)
+
+
+def _within(option: str, value: int, low: int, high: int) -> None:
+    if not low <= value <= high:
+        raise BadOption(f"{option} {value}: give a number from {low} to {high}.")
+
+
+def _at_least(option: str, value: int | None, low: int) -> None:
+    if value is not None and value < low:
+        raise BadOption(f"{option} {value}: give a number of at least {low}.")
+
+
+def check_types(types: Mapping[str, str]) -> None:
+    """Refuse a type that DynamoDB does not have, and those the loader cannot write yet."""
+    for column, type_ in types.items():
+        if type_ not in TYPES:
+            raise BadOption(f"--types {column}={type_}: no such type. The types are {', '.join(TYPES)}.")
+        if type_ not in TYPES_SO_FAR:
+            raise BadOption(
+                f"--types {column}={type_}: this type is not there yet. Use one of {', '.join(TYPES_SO_FAR)}."
+            )
+
+
+def parse_types(texts: Iterable[str]) -> dict[str, str]:
+    """`["age=N,active=BOOL", "x=S"]` as `{"age": "N", ...}`; the name may hold `=`, not a comma."""
+    types: dict[str, str] = {}
+    for text in texts:
+        for pair in text.split(","):
+            column, equals, type_ = pair.rpartition("=")
+            if not equals or not column:
+                raise BadOption(f"--types {pair!r}: write COLUMN=TYPE, such as age=N.")
+            if types.setdefault(column, type_) != type_:
+                raise BadOption(f"--types gives column {column!r} two types, {types[column]} and {type_}.")
+    check_types(types)
+    return types
+
+
+_UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
+
+
+def parse_size(option: str, text: str) -> int:
+    """`1048576`, `64k`, `64KiB`, `1g` as bytes; the units are powers of 1,024."""
+    match = re.fullmatch(r"(\d+)\s*([kmgt]?)(?:i?b)?", text.strip().lower(), re.ASCII)
+    if match is None:
+        raise BadOption(f"{option} {text!r}: give a number of bytes, such as 1048576, 64MiB or 1GiB.")
+    return int(match[1]) * _UNITS[match[2]]
+
+
+def parse_reject_limit(text: str) -> RejectLimit:
+    """`100` rejects, or `2.5%` of the rows."""
+    if re.fullmatch(r"\d+", text, re.ASCII):
+        return RejectLimit(count=int(text))
+    if re.fullmatch(r"\d+(\.\d+)?%", text, re.ASCII) and float(text[:-1]) <= 100:
+        return RejectLimit(percent=float(text[:-1]))
+    raise BadOption(f"--max-rejects {text!r}: give a number of rows, such as 100, or a share, such as 2%.")
