@@ -1,0 +1,1 @@
+"""The suite. A package, so that no other `tests` on the path is taken for it."""

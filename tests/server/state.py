@@ -1,0 +1,67 @@
+"""Everything the server remembers."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from tests.server.errors import table_not_found
+from tests.server.faults import FaultPlan, Faults
+from tests.server.meter import Meter
+from tests.server.stats import Stats
+from tests.server.table import Table
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How the server was started: `wcu` is write units a second for each table, None for no limit."""
+
+    faults: FaultPlan = field(default_factory=FaultPlan)
+    wcu: float | None = None
+    log_writes: bool = False
+    keep_items: bool = True
+
+
+@dataclass(slots=True)
+class State:
+    """`clock` gives seconds that never run backwards, `wall` those since the epoch."""
+
+    settings: Settings
+    clock: Callable[[], float]
+    wall: Callable[[], float]
+    tables: dict[str, Table] = field(default_factory=dict)
+    stats: Stats = field(default_factory=Stats)
+    faults: Faults = field(init=False)
+    _meters: dict[str, Meter] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.faults = Faults(self.settings.faults)
+
+    def table(self, name: object) -> Table:
+        """The table of that name; ServiceError where there is none."""
+        table = self.tables.get(name) if isinstance(name, str) else None
+        if table is None:
+            raise table_not_found(str(name))
+        return table
+
+    def table_to_write(self, name: object) -> Table:
+        """A table that is being made or deleted is there to be described, but not yet to be written."""
+        table = self.table(name)
+        if table.status in ("CREATING", "DELETING"):
+            raise table_not_found(str(name))
+        return table
+
+    def meter(self, table: Table) -> Meter | None:
+        if self.settings.wcu is None:
+            return None
+        # By id: a table made anew under an old name has a bucket of its own.
+        meter = self._meters.get(table.id)
+        if meter is None:
+            meter = self._meters[table.id] = Meter(self.settings.wcu, self.clock)
+        return meter
+
+    def reset(self, *, keep_tables: bool) -> None:
+        """As after the start; with `keep_tables` their items stay too."""
+        if not keep_tables:
+            self.tables.clear()
+        self._meters.clear()
+        self.stats = self.stats.fresh()
+        self.faults = Faults(self.settings.faults)

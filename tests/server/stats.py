@@ -1,0 +1,63 @@
+"""What the server was asked, and what it did about it."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+_VIOLATIONS_KEPT = 1_000
+
+
+@dataclass(slots=True)
+class Stats:
+    """
+    `applied` counts items written, `acknowledged` those of them that a whole reply told the client
+    of; `refused` counts requests answered with an error of the client's by their code.
+    """
+
+    requests: Counter[str] = field(default_factory=Counter)
+    batch_sizes: Counter[int] = field(default_factory=Counter)
+    applied: int = 0
+    acknowledged: int = 0
+    unprocessed: int = 0
+    faults: Counter[str] = field(default_factory=Counter)
+    refused: Counter[str] = field(default_factory=Counter)
+    refusals: Counter[str] = field(default_factory=Counter)
+    metered_items: int = 0
+    metered_requests: int = 0
+    write_units: float = 0.0
+    violations: list[str] = field(default_factory=list)
+    violation_count: int = 0
+    connections: int = 0
+    connections_open: int = 0
+    user_agents: Counter[str] = field(default_factory=Counter)
+
+    def violation(self, what: str) -> None:
+        self.violation_count += 1
+        if len(self.violations) < _VIOLATIONS_KEPT:
+            self.violations.append(what)
+
+    def fresh(self) -> "Stats":
+        """Counts at zero; connections that are open now count as opened."""
+        return Stats(connections=self.connections_open, connections_open=self.connections_open)
+
+    def as_json(self) -> dict[str, Any]:
+        sizes = sorted(self.batch_sizes)
+        return {
+            "requests": self.requests,
+            "batch_sizes": {str(size): self.batch_sizes[size] for size in sizes},
+            "min_items": sizes[0] if sizes else None,
+            "max_items": sizes[-1] if sizes else None,
+            "items_applied": self.applied,
+            "items_acknowledged": self.acknowledged,
+            "items_unprocessed": self.unprocessed,
+            "faults": self.faults,
+            "refused": self.refused,
+            "refusals": self.refusals,
+            "metered": {"items": self.metered_items, "requests": self.metered_requests},
+            "write_units": self.write_units,
+            "violations": self.violations,
+            "violation_count": self.violation_count,
+            "connections": self.connections,
+            "connections_open": self.connections_open,
+            "user_agents": self.user_agents,
+        }
