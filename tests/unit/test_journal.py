@@ -1,0 +1,392 @@
+"""The journal on disk: whatever a crash leaves of its last lines, the whole ones before them hold."""
+
+import json
+import os
+import resource
+import signal
+import stat
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from loader.checkpoint import BadLine, Line, Replay, Resume, ShardLine, SourceFile, WindowDone
+from loader.errors import BadState, DiskFailed
+from loader.journal import (
+    JOURNAL,
+    LOCK,
+    Journal,
+    decode_head,
+    decode_line,
+    default_state_dir,
+    encode_head,
+    encode_line,
+    make_state_directory,
+    state_name,
+)
+from loader.lock import FileLock
+from loader.model import Counts, Header, KeyPart, KeySchema
+from tests.unit.test_checkpoint import HEAD, window
+
+COUNTS = Counts(2000, 30, 2, 1234.5, 81, 3, 4, 5)
+LINES: list[Line] = [
+    window(0),
+    ShardLine(0, 2, COUNTS, [(17, 300), (5, 41)]),
+    ShardLine(0, 0, Counts(written=1), unanswered=True),
+    WindowDone(0),
+    window(1),
+    ShardLine(1, 0, Counts(rejected=1), [(1700, 99)]),
+]
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> str:
+    return make_state_directory(str(tmp_path / "state"), "load")
+
+
+def written(directory: str, lines: list[Line]) -> bytes:
+    """The bytes of a journal with these lines."""
+    journal = Journal.create(directory, HEAD)
+    for line in lines:
+        journal.append(line)
+    journal.sync()
+    journal.close()
+    return Path(directory, JOURNAL).read_bytes()
+
+
+def expected(lines: list[Line], length: int) -> Resume:
+    replay = Replay(HEAD)
+    for line in lines:
+        replay.take(line)
+    return replay.resume(length)
+
+
+# --- bytes ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        HEAD,
+        replace(HEAD, key=KeySchema(KeyPart("id", "B")), limit=0, include_superseded=True, winner="first"),
+        replace(HEAD, header=Header(("名前", "a\nb"), 6), types={}),
+        replace(HEAD, sources=(SourceFile("/\udcff/a\n.csv", 1 << 50, 1 << 62, 1 << 63),), rejects="/\udcff"),
+    ],
+)
+def test_a_head_is_read_back_as_it_was(head: object) -> None:
+    assert isinstance(head, type(HEAD))
+    line = encode_head(head)
+    assert line.count(b"\n") == 1
+    assert line.endswith(b"\n")
+    assert decode_head(line) == head
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_a_line_is_read_back_as_it_was(line: Line) -> None:
+    data = encode_line(line)
+    assert data.count(b"\n") == 1
+    read = decode_line(data)
+    if isinstance(line, ShardLine):
+        line = replace(line, rejects=list(line.rejects))
+    assert read == line
+
+
+def test_a_line_says_only_what_there_is() -> None:
+    assert (
+        encode_line(ShardLine(3, 4, Counts(written=5))) == b'{"shard":4,"window":3,"counts":{"written":5}}\n'
+    )
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"\n",
+        b"{}\n",
+        b"[]\n",
+        b"1\n",
+        b'"shard"\n',
+        b"null\n",
+        b'{"done":1}',
+        b'{"shard":1}\n',
+        b'{"shard":1,"window":0,"counts":{"x":1}}\n',
+        b'{"shard":1,"window":0,"counts":[]}\n',
+        b'{"shard":1,"window":0,"counts":{},"rejects":[[1]]}\n',
+        b'{"shard":1,"window":0,"counts":{},"rejects":7}\n',
+        b'{"window":1}\n',
+        b"\0\0\0\0\n",
+        b"\xff\xfe\n",
+    ],
+)
+def test_what_is_no_line_is_refused(data: bytes) -> None:
+    with pytest.raises(BadLine):
+        decode_line(data)
+    if data != b'{"done":1}':
+        with pytest.raises(BadLine):
+            decode_head(data)
+
+
+# --- what a crash leaves --------------------------------------------------------------------------
+
+
+def test_without_a_journal_nothing_was_begun(directory: str) -> None:
+    assert Journal.load(directory) is None
+
+
+def test_the_head_is_on_disk_once_the_journal_is_made(directory: str) -> None:
+    journal = Journal.create(directory, HEAD)
+    assert Journal.load(directory) == expected([], os.path.getsize(Path(directory, JOURNAL)))
+    journal.close()
+
+
+def test_nothing_is_told_before_it_is_synced(directory: str) -> None:
+    journal = Journal.create(directory, HEAD)
+    journal.append(window(0))
+    resume = Journal.load(directory)
+    assert resume is not None and resume.last is None
+    journal.sync()
+    resume = Journal.load(directory)
+    assert resume is not None and resume.last == window(0)
+    journal.close()
+
+
+def test_a_journal_cut_at_any_byte_tells_of_its_whole_lines_and_goes_on(directory: str) -> None:
+    data = written(directory, LINES)
+    ends = [i + 1 for i, byte in enumerate(data) if byte == 10]
+    path = Path(directory, JOURNAL)
+    # Every byte of the first line's end and of the last three lines: each cut costs two trips to the disk.
+    for cut in [0, 1, *range(ends[0] - 2, ends[0] + 3), *range(ends[-4] - 1, len(data) + 1)]:
+        path.write_bytes(data[:cut])
+        whole = sum(end <= cut for end in ends)
+        resume = Journal.load(directory)
+        if whole == 0:
+            assert resume is None
+            again = Journal.create(directory, HEAD)
+            again.close()
+            assert path.read_bytes() == data[: ends[0]]
+            continue
+        lines = LINES[: whole - 1]
+        assert resume == expected(lines, ends[whole - 1])
+        journal = Journal.resume(directory, resume)
+        assert path.read_bytes() == data[: ends[whole - 1]]
+        for line in LINES[whole - 1 :]:
+            journal.append(line)
+        journal.sync()
+        journal.close()
+        assert path.read_bytes() == data
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [b"\0", b"\0" * 5000, b"{}\n", b"\xff\n", b"\n", b'{"done":9}\n', b'{"done":1}'],
+)
+@pytest.mark.parametrize("kept", [1, 4, 7])
+def test_a_garbled_last_line_is_left_out_and_cut_off(directory: str, garbage: bytes, kept: int) -> None:
+    data = written(directory, LINES)
+    whole = b"".join(data.splitlines(keepends=True)[:kept])
+    path = Path(directory, JOURNAL)
+    path.write_bytes(whole + garbage)
+    resume = Journal.load(directory)
+    assert resume == expected(LINES[: kept - 1], len(whole))
+    Journal.resume(directory, resume).close()
+    assert path.read_bytes() == whole
+
+
+@pytest.mark.parametrize("bad", range(1, 6))
+@pytest.mark.parametrize("garbage", [b"\n", b"\0\n", b'{"done":7}\n', b'{"window":0}\n'])
+def test_a_bad_line_further_up_is_refused(directory: str, bad: int, garbage: bytes) -> None:
+    lines = written(directory, LINES).splitlines(keepends=True)
+    path = Path(directory, JOURNAL)
+    path.write_bytes(b"".join([*lines[:bad], garbage, *lines[bad + 1 :]]))
+    with pytest.raises(BadState) as caught:
+        Journal.load(directory)
+    assert f"{path}, line {bad + 1}" in str(caught.value)
+    assert "--restart" in str(caught.value)
+
+
+@pytest.mark.parametrize("garbage", [b"{}\n", b"\n", b"[1]\n", b'{"format":1}\n', b"7\n"])
+def test_a_bad_head_is_refused(directory: str, garbage: bytes) -> None:
+    path = Path(directory, JOURNAL)
+    path.write_bytes(garbage)
+    with pytest.raises(BadState, match="line 1: "):
+        Journal.load(directory)
+
+
+def test_a_journal_of_another_format_is_refused(directory: str) -> None:
+    head = json.loads(encode_head(HEAD)) | {"format": 2, "more": 1}
+    Path(directory, JOURNAL).write_text(json.dumps(head) + "\nanything\n")
+    with pytest.raises(BadState, match=r"was written by another version of this program\. Give --restart"):
+        Journal.load(directory)
+
+
+def test_beginning_anew_forgets_what_was(directory: str) -> None:
+    written(directory, LINES)
+    Journal.create(directory, replace(HEAD, seed=3)).close()
+    resume = Journal.load(directory)
+    assert resume is not None
+    assert resume.head.seed == 3
+    assert resume.last is None
+
+
+def test_a_long_journal_is_read_quickly(directory: str) -> None:
+    shards = [ShardLine(0, n, COUNTS, [(n * 100, 50), (n * 100 + 50, 60)]) for n in range(100_000)]
+    written(directory, [window(0), *shards])
+    began = time.process_time()
+    resume = Journal.load(directory)
+    seconds = time.process_time() - began
+    assert resume is not None and resume.open is not None
+    assert len(resume.open.shards) == 100_000
+    assert resume.counts.written == 200_000_000
+    assert len(resume.reject_positions) == 200_000
+    # It takes half a second; a quadratic one would take minutes.
+    assert seconds < 10
+
+
+# --- the disk -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def full_disk() -> Iterator[None]:
+    """No file of this process may grow past 4 KiB: to the program that is a full disk."""
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, before)
+
+
+def test_a_full_disk_leaves_whole_lines_and_another_try_leaves_out_none(
+    directory: str, full_disk: None
+) -> None:
+    shards: list[Line] = [ShardLine(0, n, COUNTS, [(n, 50)]) for n in range(60)]
+    journal = Journal.create(directory, HEAD)
+    journal.append(window(0))
+    journal.sync()
+    before = os.path.getsize(Path(directory, JOURNAL))
+    for shard in shards:
+        journal.append(shard)
+    for _ in range(2):
+        with pytest.raises(DiskFailed, match=r"journal\.jsonl cannot be written: File too large"):
+            journal.sync()
+        assert Journal.load(directory) == expected([window(0)], before)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limits[1], limits[1]))
+    journal.sync()
+    journal.close()
+    assert Journal.load(directory) == expected(
+        [window(0), *shards], os.path.getsize(Path(directory, JOURNAL))
+    )
+
+
+def test_a_journal_that_cannot_be_made_is_told_of(tmp_path: Path) -> None:
+    with pytest.raises(DiskFailed, match=r"The checkpoint .*journal\.jsonl cannot be opened: No such file"):
+        Journal.create(str(tmp_path / "no"), HEAD)
+
+
+def test_a_link_is_not_followed(directory: str, tmp_path: Path) -> None:
+    target = tmp_path / "target"
+    target.write_bytes(encode_head(HEAD))
+    os.symlink(target, Path(directory, JOURNAL))
+    with pytest.raises(DiskFailed):
+        Journal.create(directory, HEAD)
+    with pytest.raises(BadState):
+        Journal.load(directory)
+    assert target.read_bytes() == encode_head(HEAD)
+
+
+def test_deleting_removes_all_of_the_load(directory: str) -> None:
+    other = make_state_directory(os.path.dirname(directory), "other")
+    with FileLock(os.path.join(directory, LOCK)):
+        journal = Journal.create(directory, HEAD)
+        Path(directory, "window-0.index").write_bytes(b"x")
+        journal.delete()
+    assert not os.path.exists(directory)
+    assert os.path.isdir(other)
+
+
+def test_deleting_what_is_gone_is_told_of(directory: str) -> None:
+    journal = Journal.create(directory, HEAD)
+    os.unlink(Path(directory, JOURNAL))
+    with pytest.raises(DiskFailed, match="cannot be removed"):
+        journal.delete()
+
+
+# --- where it is ----------------------------------------------------------------------------------
+
+
+def test_state_is_for_its_owner_alone(tmp_path: Path) -> None:
+    old = os.umask(0)
+    try:
+        directory = make_state_directory(str(tmp_path / "a/b/state"), "load")
+        Journal.create(directory, HEAD).close()
+    finally:
+        os.umask(old)
+    for path in (directory, os.path.dirname(directory)):
+        assert stat.S_IMODE(os.stat(path).st_mode) == 0o700
+    assert stat.S_IMODE(os.stat(Path(directory, JOURNAL)).st_mode) == 0o600
+
+
+def test_a_state_directory_open_to_others_is_closed(tmp_path: Path) -> None:
+    (tmp_path / "load").mkdir()
+    (tmp_path / "load").chmod(0o777)
+    directory = make_state_directory(str(tmp_path), "load")
+    assert stat.S_IMODE(os.stat(directory).st_mode) == 0o700
+
+
+def test_a_state_directory_is_no_link_and_no_file(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    (tmp_path / "file").touch()
+    for name in ("link", "file"):
+        with pytest.raises(
+            BadState, match=rf"{name} is not a directory of yours\. Choose another --state-dir"
+        ):
+            make_state_directory(str(tmp_path), name)
+    with pytest.raises(BadState, match="cannot be made: Not a directory"):
+        make_state_directory(str(tmp_path / "file"), "load")
+
+
+def test_a_state_directory_of_somebody_else_is_refused(tmp_path: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root can give a directory away")
+    (tmp_path / "load").mkdir()
+    os.chown(tmp_path / "load", 65534, 65534)
+    with pytest.raises(BadState, match="is not a directory of yours"):
+        make_state_directory(str(tmp_path), "load")
+
+
+def test_the_default_place_follows_the_xdg_rules(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
+    assert default_state_dir({"XDG_STATE_HOME": "/x/y"}) == "/x/y/ddbload"
+    for environ in ({}, {"XDG_STATE_HOME": ""}, {"XDG_STATE_HOME": "relative"}):
+        assert default_state_dir(environ) == "/home/me/.local/state/ddbload"
+
+
+def test_a_load_has_a_name_of_its_own() -> None:
+    arn = "arn:aws:dynamodb:us-east-1:1:table/people"
+    name = state_name("http://x", arn, ["/data/a b.csv"])
+    assert name.startswith("people-a-b-")
+    others = [
+        state_name("http://y", arn, ["/data/a b.csv"]),
+        state_name("http://x", arn + "2", ["/data/a b.csv"]),
+        state_name("http://x", arn, ["/data/a c.csv"]),
+        state_name("http://x", arn, ["/data/a b.csv", "/data/a b.csv"]),
+        state_name("http://x", arn, ["/data/a b.csv/data/a b.csv"]),
+    ]
+    assert len({name, *others}) == 6
+    assert name == state_name("http://x", arn, ["/data/a b.csv"])
+
+
+@pytest.mark.parametrize(
+    "path", ["/data/" + "é" * 120 + ".csv", "/data/\udcff.csv", "/", "/data/../..", "/data/-x\n"]
+)
+def test_a_name_is_fit_for_a_directory(tmp_path: Path, path: str) -> None:
+    name = state_name("http://x", "arn:table/" + "t" * 255, [path])
+    assert os.path.basename(make_state_directory(str(tmp_path), name)) == name
+    assert name.isascii()
+    assert len(name) < 100

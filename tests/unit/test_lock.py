@@ -1,0 +1,139 @@
+"""The lock: one at a time, gone with its process, and never on a file that is not the one at the path."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from loader.errors import BadState
+from loader.lock import FileLock, open_locked
+
+HOLD = """
+import sys
+from loader.lock import FileLock, open_locked
+held = FileLock(sys.argv[2]) if sys.argv[1] == "noted" else open_locked(sys.argv[2])
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> str:
+    return str(tmp_path / "lock")
+
+
+@pytest.fixture(params=["noted", "bare"])
+def holder(request: pytest.FixtureRequest, path: str) -> Iterator[subprocess.Popen[str]]:
+    """A process that holds the lock, with or without its number in the file."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLD, request.param, path],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=Path(__file__).resolve().parents[2],
+    )
+    with process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
+        yield process
+        process.kill()
+
+
+def test_a_second_run_is_refused_and_told_who_holds_it(path: str, holder: subprocess.Popen[str]) -> None:
+    with pytest.raises(BadState) as caught:
+        FileLock(path)
+    assert str(caught.value) == (
+        f"{path} is in use by another run (process {holder.pid}). Wait for it to end, or stop it."
+    )
+
+
+def test_the_lock_of_a_killed_process_is_free(path: str, holder: subprocess.Popen[str]) -> None:
+    holder.send_signal(signal.SIGKILL)
+    holder.wait()
+    with FileLock(path):
+        assert Path(path).read_text() == f"{os.getpid()}\n"
+
+
+def test_one_process_gets_it_once(path: str) -> None:
+    with FileLock(path), pytest.raises(BadState, match=rf"\(process {os.getpid()}\)"):
+        FileLock(path)
+    with FileLock(path):
+        pass
+
+
+def test_closing_twice_is_closing_once(path: str) -> None:
+    lock = FileLock(path)
+    lock.close()
+    taken = os.open(os.devnull, os.O_RDONLY)
+    lock.close()
+    os.fstat(taken)
+    os.close(taken)
+
+
+def test_the_file_is_for_its_owner_alone(path: str) -> None:
+    with FileLock(path):
+        assert os.stat(path).st_mode & 0o777 == 0o600
+
+
+def test_the_number_of_an_earlier_holder_does_not_stay(path: str) -> None:
+    Path(path).write_text("123456789012\n")
+    with FileLock(path):
+        assert Path(path).read_text() == f"{os.getpid()}\n"
+
+
+def test_a_child_does_not_inherit_it(path: str) -> None:
+    with FileLock(path):
+        child = subprocess.Popen(["sleep", "60"], close_fds=False)
+    try:
+        # Were the descriptor the child's too, it would hold the lock on.
+        with FileLock(path):
+            pass
+    finally:
+        child.kill()
+        child.wait()
+
+
+def test_a_file_removed_in_between_is_not_the_lock(
+    path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The race: the last holder removes the file after we opened it and before we locked it."""
+    opened = os.open
+    made: list[int] = []
+
+    def open_and_lose(name: str, flags: int, mode: int = 0o777) -> int:
+        descriptor = opened(name, flags, mode)
+        made.append(os.fstat(descriptor).st_ino)
+        if len(made) == 1:
+            os.rename(name, tmp_path / "removed")  # kept, so that its inode is not used again at once
+        return descriptor
+
+    monkeypatch.setattr(os, "open", open_and_lose)
+    descriptor = open_locked(path)
+    monkeypatch.undo()
+    assert len(made) == 2
+    assert os.fstat(descriptor).st_ino == os.stat(path).st_ino
+    os.close(descriptor)
+
+
+def test_a_link_is_not_followed(path: str, tmp_path: Path) -> None:
+    target = tmp_path / "target"
+    target.write_text("precious")
+    os.symlink(target, path)
+    with pytest.raises(BadState, match="is a symbolic link"):
+        FileLock(path)
+    assert target.read_text() == "precious"
+
+
+def test_what_is_no_regular_file_is_refused(path: str) -> None:
+    os.mkfifo(path)
+    with pytest.raises(BadState, match="is not a regular file"):
+        FileLock(path)
+
+
+def test_a_missing_directory_is_named(tmp_path: Path) -> None:
+    with pytest.raises(BadState, match="No such file or directory"):
+        FileLock(str(tmp_path / "no" / "lock"))
