@@ -94,13 +94,21 @@ class _Load:
             self._on_event(self._event())
             return summary
         except LoaderError as error:
-            self._wind_down(END_SECONDS)
-            self._ledger.keep()
+            self._end_early()
             error.summary = self._summary(rejects=self._ledger.rejects_so_far)
             raise
         finally:
             if self._pool is not None:
                 self._pool.stop(0.0)
+
+    def _end_early(self) -> None:
+        """Keep what can be kept."""
+        try:
+            self._wind_down(END_SECONDS)
+            self._ledger.keep()
+        except LoaderError as another:
+            # What ended the load may stand in the way here too; what was synced before is on disk.
+            _log.warning("While the load was ended: %s", another)
 
     def _interrupted(self, reason: str) -> Summary:
         self._phase = Phase.DRAINING

@@ -214,9 +214,8 @@ class _KeyHasher:
                 in_doubt |= quoted & ((stops >= ends) | ~(plain | (behind >= ends)))
             if column in self._columns:
                 found[column] = begins, stops
-            if column + 1 < self._cells:
-                in_doubt |= behind >= ends
-                begins = np.minimum(behind + 1, ends)
+            # Behind its last cell a record has empty ones, which no key is read from.
+            begins = np.minimum(behind + 1, ends)
         return [found[column] for column in self._columns], in_doubt
 
     def _cell_stops(self, begins: Offsets, ends: Offsets, quoted: Flags | None, in_doubt: Flags) -> Offsets:

@@ -189,11 +189,12 @@ class Journal:
 
 def write_at(descriptor: int, data: bytes | bytearray | memoryview, offset: int) -> None:
     """Write all of `data` at `offset`. A disk that is filling up takes a part first, then raises OSError."""
-    rest = memoryview(data)
-    while rest:
-        written = os.pwrite(descriptor, rest, offset)
-        rest = rest[written:]
-        offset += written
+    done = 0
+    # Released in any case: a bytearray cannot be added to while a traceback holds a view of it.
+    with memoryview(data) as whole:
+        while done < len(whole):
+            with whole[done:] as rest:
+                done += os.pwrite(descriptor, rest, offset + done)
 
 
 def sync_directory(path: str) -> None:

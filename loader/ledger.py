@@ -76,7 +76,9 @@ class Ledger:
     # --- shards ---------------------------------------------------------------------------------
 
     def shard_done(self, outcome: ShardOutcome) -> None:
-        written = self._enter_rejects(outcome.rejects)
+        written = [
+            (reject.position, self._rejects.append(*self._told(reject), reject)) for reject in outcome.rejects
+        ]
         self._journal.append(
             ShardLine(outcome.window, outcome.shard, outcome.counts, written, outcome.unanswered)
         )
@@ -85,10 +87,11 @@ class Ledger:
 
     def shard_given_up(self, outcome: ShardOutcome) -> None:
         """
-        A shard that this run does not finish: its rejects can be looked at, but the next run, which does the
-        shard anew, finds them out of the journal and cuts them off.
+        A shard that this run does not finish: its rejects can be looked at, but are not in the journal, since
+        the next run does the shard anew.
         """
-        self._enter_rejects(outcome.rejects)
+        for reject in outcome.rejects:
+            self._rejects.append_unrecorded(*self._told(reject), reject)
         self.tally = self.tally.finished(outcome.counts, outcome.rejects)
 
     def underway(self, worker: int, counts: Counts | None) -> None:
@@ -138,10 +141,8 @@ class Ledger:
         self._rejects.sync()
         self._journal.sync()
 
-    def _enter_rejects(self, rejects: tuple[Reject, ...]) -> list[tuple[int, int]]:
-        return [(reject.position, self._enter_reject(reject)) for reject in rejects]
-
-    def _enter_reject(self, reject: Reject) -> int:
+    def _told(self, reject: Reject) -> tuple[bytes, str, int]:
+        """The record's bytes, its file and line; the reject is counted and named."""
         span = self._source.span_at(reject.position)
         assert self._window is not None
         line = self._window.lines.line_of(reject.position)
@@ -150,4 +151,4 @@ class Ledger:
         self._reasons[reason] += 1
         if len(self.errors) < NAMED_ERRORS:
             self.errors.append(f"{span.identity.shown}, line {line:,}: {reject.problem.reason}")
-        return self._rejects.append(record, span.identity.shown, line, reject)
+        return record, span.identity.shown, line

@@ -17,7 +17,7 @@ from loader.lock import FileLock
 from loader.model import Dialect, TableDescription
 from loader.pipeline import Pipeline
 from loader.plan import shard_records
-from loader.rejects import RejectFile, default_path, discard_part
+from loader.rejects import RejectFile, default_path, discard_part, require_free
 from loader.retry import RetryPolicy
 from loader.rows import allow_large_cells
 from loader.schema import ItemSchema, build_schema
@@ -186,9 +186,12 @@ def _resume_or_begin(
     if resume is None:
         return named, None
     if config.restart:
+        anew = replace(now, rejects=now.rejects or resume.head.rejects)
+        # Refused before anything of the old load is given up.
+        require_free(anew.rejects)
         with contextlib.suppress(FileNotFoundError):
             discard_part(resume.head.rejects)
-        return replace(now, rejects=now.rejects or resume.head.rejects), None
+        return anew, None
     difference = resume.head.mismatch(now) or _changed_content(resume, now, source)
     if difference is not None:
         raise BadState(

@@ -99,7 +99,7 @@ class RejectFile:
         length = len(first_line) + (sum(resume[1]) if resume is not None else 0)
         descriptor = None
         if not _may_be_complete(final_path, first_line, length):
-            _require_free(final_path)
+            require_free(final_path)
             descriptor = _open_part(final_path, first_line, length, resume is None)
         elif os.path.lexists(part_path(final_path)):
             descriptor = _open_part(final_path, first_line, length, False)
@@ -205,9 +205,10 @@ class RejectFile:
                 os.fsync(file.fileno())
                 # A run that was stopped in here may have put it there already.
                 if not _publish(sorted_path, self._final) and not _same_content(file, self._final):
-                    raise FileExistsError(
-                        errno.EEXIST, f"{printable(self._final)} has appeared; move it away and go on"
+                    trouble = (
+                        f"{printable(self._final)} has appeared; move it away, then give the command again"
                     )
+                    raise FileExistsError(errno.EEXIST, trouble)
         finally:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(sorted_path)
@@ -242,7 +243,8 @@ class RejectFile:
             ) from error
 
 
-def _require_free(final_path: str) -> None:
+def require_free(final_path: str) -> None:
+    """Raises BadOption where something stands at the path: a reject file never takes its place."""
     if os.path.lexists(final_path):
         raise BadOption(
             f"The reject file {printable(final_path)} exists, and is not overwritten. "
