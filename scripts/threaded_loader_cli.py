@@ -1,0 +1,13 @@
+#!/usr/bin/env python3
+"""The threaded loader's command of the tool this one succeeds: the verb load, with the same options."""
+
+import sys
+from pathlib import Path
+
+if __name__ == "__main__":
+    # A clone need not be installed for this to work.
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+    from cli.main import main
+
+    sys.exit(main(["load", *sys.argv[1:]]))
