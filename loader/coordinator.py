@@ -9,7 +9,7 @@ from functools import partial
 from loader.config import LoadConfig
 from loader.errors import EverythingRejected, LoaderError, Stalled, TooManyRejects, WorkerFailed
 from loader.events import ChunkIndexed, Crashed, Drain, Drained, FreshCredentials, FromWorker, Halted, Report
-from loader.model import Counts, IndexTask, Phase, ProgressEvent, ShardOutcome, ShardTask, Summary
+from loader.model import IndexTask, Phase, ProgressEvent, ShardOutcome, ShardTask, Summary
 from loader.pipeline import WindowBegins, WindowEnds
 from loader.pool import Died, WorkerPool
 from loader.prepare import Prepared, prepare
@@ -129,6 +129,7 @@ class _Load:
             if self._pool is not None:
                 for number, message in self._pool.events(TICK):
                     self._hear(number, message)
+            self._check_limits()
             self._tick()
 
     def _note(self, change: WindowBegins | WindowEnds) -> None:
@@ -211,7 +212,6 @@ class _Load:
         self._next_tick = now + TICK
         self._ledger.sync(now)
         self._renew_credentials()
-        self._check_limits(counts)
         if now - self._last_change > self._prepared.config.stall_timeout:
             raise Stalled(
                 f"Nothing was written for {self._prepared.config.stall_timeout:g} seconds (--stall-timeout). "
@@ -227,7 +227,8 @@ class _Load:
         if credentials is not None and self._pool is not None:
             self._pool.broadcast(FreshCredentials(credentials))
 
-    def _check_limits(self, counts: Counts) -> None:
+    def _check_limits(self) -> None:
+        counts = self._ledger.tally.counts
         if all_rejected(counts):
             raise EverythingRejected(
                 f"All of the first {counts.rejected:,} rows were rejected; most often: "

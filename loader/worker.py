@@ -1,6 +1,7 @@
 """A worker process: a builder on the main thread, sender threads, and one that listens to the coordinator."""
 
 import contextlib
+import logging
 import os
 import queue
 import signal
@@ -55,6 +56,8 @@ def run_worker(setup: WorkerSetup, tasks: Connection, events: Connection) -> Non
     # Signals are the parent's: it tells its workers to drain. A terminal sends them to all of its group.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    # What matters is reported to the coordinator; a line on standard error would run into its progress bars.
+    logging.getLogger().addHandler(logging.NullHandler())
     allow_large_cells()
     to_coordinator: QueueWriter[FromWorker] = QueueWriter(events)
     try:

@@ -1,5 +1,6 @@
 """The index of a chunk: its form, its place hashes, its line table."""
 
+import itertools
 import pickle
 
 import numpy as np
@@ -81,9 +82,11 @@ def test_a_record_with_too_few_cells_has_a_place_of_its_own(padding: bytes) -> N
 
 
 def test_a_ragged_record_that_has_the_key_keeps_its_hash() -> None:
-    # As many delimiters as in two good rows.
-    found = index(b"a,b,c,d,e\nx,y,z\nk,l,m,n\n" + b"p,q,r,s\n" * 3, KeySpec((2,), ("S",)), width=4)
-    assert found.hashes.tolist() == [hashed(key) for key in (b"c", b"z", b"m", b"r", b"r", b"r")]
+    # Too long and too short by as many cells: the delimiters are as many as in good rows.
+    rows = {b"a,b,c,d,e": b"c", b"x,y,z": b"z", b"k,l,m,n": b"m"}
+    for order in itertools.permutations(rows):
+        found = index(b"\n".join(order) + b"\n" + b"p,q,r,s\n" * 3, KeySpec((2,), ("S",)), width=4)
+        assert found.hashes.tolist() == [hashed(key) for key in [*(rows[row] for row in order), *[b"r"] * 3]]
 
 
 @pytest.mark.parametrize("text", [b"5", b'"5"', b"5.0", b"05", b"+5", b"5e0", b'"0.5e1"', b"000000005"])

@@ -1,0 +1,62 @@
+"""Where the program begins: reads the command line, calls the verb, gives back the exit status."""
+
+import sys
+from argparse import Namespace
+from collections.abc import Sequence
+
+# Nothing heavy up here: the installed `ddbload` is imported anew by every worker process.
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line (that of the process where `argv` is None) and return its exit status."""
+    from cli import streams
+
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    streams.prepare()
+    try:
+        return _run(arguments)
+    except KeyboardInterrupt:
+        # Before the verb was ready for it, or behind it.
+        return _refuse(arguments, KeyboardInterrupt())
+
+
+def _run(arguments: list[str]) -> int:
+    from cli import streams
+    from cli.parser import parse
+    from loader.errors import BadOption
+
+    try:
+        options = parse(arguments)
+    except BadOption as error:
+        return _refuse(arguments, error)
+    except SystemExit as after_help:
+        streams.flush()
+        return after_help.code if isinstance(after_help.code, int) else 0
+    return _call(options)
+
+
+def _call(options: Namespace) -> int:
+    # Only the verb that is wanted is imported, with what it needs.
+    match options.verb:
+        case "generate":
+            from cli.generate import run
+        case "verify":
+            from cli.verify import run
+        case "demo":
+            from cli.demo import run
+        case _:
+            from cli.load import run
+    return run(options)
+
+
+def _refuse(arguments: Sequence[str], error: BaseException) -> int:
+    """Where the options cannot be read, whether --json is among them is looked up by hand."""
+    from cli import exits, streams, summary
+    from cli.parser import MODES
+
+    ending = exits.of_error(error)
+    streams.complain(ending.message)
+    before_files = arguments[: arguments.index("--")] if "--" in arguments else arguments
+    if "--json" in before_files:
+        streams.put([summary.as_json(summary.blank((), None, MODES[0]), ending)])
+    return ending.status

@@ -1,0 +1,75 @@
+"""SIGINT, SIGTERM and SIGHUP: the first asks the run to end well, the second ends it at once."""
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from types import FrameType
+from typing import Any, NoReturn
+
+from cli.exits import Interrupted
+
+Action = Callable[[], None]
+
+ONE_EVENT = 0.25
+"""
+Signals this close (seconds) are one: a closing terminal sends SIGHUP twice, and a launcher such as `uv run`
+passes on the SIGINT that the terminal has sent already.
+"""
+
+
+def interrupt(signal_name: str) -> NoReturn:
+    """For a run without a checkpoint: leave, from wherever it is."""
+    raise Interrupted(signal_name)
+
+
+@contextmanager
+def watched(first: Callable[[str], None], at_once: Sequence[Action] = ()) -> Iterator[None]:
+    """
+    While this lasts, the first signal calls `first` with its name, in the main thread.
+
+    The second kills the worker processes, does what `at_once` says (put the terminal right, stop what else
+    was started) and ends this process with 128 + its number. Only the main thread can catch signals:
+    elsewhere this does nothing.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    since: float | None = None
+
+    def handle(number: int, _: FrameType | None) -> None:
+        nonlocal since
+        if since is None:
+            since = time.monotonic()
+            first(signal.Signals(number).name)
+        elif time.monotonic() - since >= ONE_EVENT:
+            _end(number, at_once)
+
+    before: dict[signal.Signals, Any] = {}
+    for which in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        # nohup ignores SIGHUP for its command. An ignored SIGINT only tells that a shell script started this
+        # in the background: who sends one all the same means it.
+        if which is signal.SIGHUP and signal.getsignal(which) is signal.SIG_IGN:
+            continue
+        before[which] = signal.signal(which, handle)
+    try:
+        yield
+    finally:
+        for which, handler in before.items():
+            signal.signal(which, signal.SIG_DFL if handler is None else handler)
+
+
+def _end(number: int, at_once: Sequence[Action]) -> NoReturn:
+    import multiprocessing
+
+    try:
+        for child in multiprocessing.active_children():
+            with suppress(OSError):
+                child.kill()
+        for action in at_once:
+            with suppress(OSError):
+                action()
+    finally:
+        os._exit(128 + number)

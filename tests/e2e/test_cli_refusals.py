@@ -1,0 +1,172 @@
+"""Bad input: a sentence or two on standard error, exit 2, nothing written, the JSON summary if asked for."""
+
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.program import SUMMARY_KEYS, Done, run
+from tests.server.client import Server, start
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    with start() as running:
+        running.create_table("people", "id:S")
+        running.create_table("odd", "id:B")
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working directory, with a good file in it."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "good.csv").write_text("id,age\n1,2\n")
+    return tmp_path
+
+
+def refused(server: Server, *words: str, extra: dict[str, str] | None = None) -> str:
+    """The message of a load that must be refused before it wrote or left anything."""
+    before = sorted(os.listdir())
+    done = run("load", *words, "--endpoint-url", server.endpoint, "--json", extra=extra)
+    assert done.status == 2, done
+    check_form(done)
+    assert done.summary["exit_reason"].startswith("bad_")
+    assert set(done.summary) >= SUMMARY_KEYS
+    assert server.stats()["requests"].get("BatchWriteItem", 0) == 0
+    assert sorted(os.listdir()) == before
+    return done.err
+
+
+def check_form(done: Done) -> None:
+    """One line that begins with the program's name, of a few sentences; no traceback."""
+    assert "Traceback" not in done.err + done.out
+    (line,) = done.err.splitlines()
+    assert line.startswith("ddbload: ")
+    assert line.endswith(".")
+    assert len(line) < 400
+
+
+def file(name: str, data: bytes) -> str:
+    Path(name).write_bytes(data)
+    return name
+
+
+def test_no_such_file(server: Server) -> None:
+    assert "nowhere.csv" in refused(server, "nowhere.csv", "-t", "people")
+
+
+def test_a_directory(server: Server, here: Path) -> None:
+    (here / "folder").mkdir()
+    assert "folder" in refused(server, "folder", "-t", "people")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file")
+def test_an_unreadable_file(server: Server, here: Path) -> None:
+    (here / "good.csv").chmod(0)
+    assert "good.csv" in refused(server, "good.csv", "-t", "people")
+
+
+def test_a_pattern_without_a_match(server: Server) -> None:
+    assert "part-*.csv" in refused(server, "part-*.csv", "-t", "people")
+
+
+def test_an_empty_file(server: Server) -> None:
+    assert "empty.csv" in refused(server, file("empty.csv", b""), "-t", "people")
+
+
+def test_a_header_with_a_name_twice(server: Server) -> None:
+    assert "id" in refused(server, file("twice.csv", b"id,id\n1,2\n"), "-t", "people")
+
+
+def test_a_header_with_an_empty_name(server: Server) -> None:
+    assert "column 2" in refused(server, file("nameless.csv", b"id,,x\n1,2,3\n"), "-t", "people")
+
+
+def test_a_header_that_is_not_utf_8(server: Server) -> None:
+    assert "UTF-8" in refused(server, file("latin.csv", b"id,\xe9\n1,2\n"), "-t", "people")
+
+
+def test_a_header_without_the_key_names_the_columns_there_are(server: Server) -> None:
+    said = refused(server, file("keyless.csv", b"name,town\na,b\n"), "-t", "people")
+    assert "id" in said and "name, town" in said
+
+
+def test_no_such_table(server: Server) -> None:
+    assert "nobody" in refused(server, "good.csv", "-t", "nobody")
+
+
+def test_a_table_that_is_not_active(server: Server) -> None:
+    server.create_table("young", "id:S")
+    server.set_status("young", "CREATING")
+    assert "CREATING" in refused(server, "good.csv", "-t", "young")
+
+
+def test_a_table_with_a_binary_key(server: Server) -> None:
+    assert "type B" in refused(server, "good.csv", "-t", "odd")
+
+
+@pytest.mark.parametrize("types", ["town=N", "age=X", "age=SS", "age", "id=N"])
+def test_types_that_do_not_fit(server: Server, types: str) -> None:
+    assert "--types" in refused(server, "good.csv", "-t", "people", "--types", types)
+
+
+def test_a_batch_too_large(server: Server) -> None:
+    assert "--batch-size 26" in refused(server, "good.csv", "-t", "people", "--batch-size", "26")
+
+
+def test_an_option_there_is_not(server: Server) -> None:
+    assert "--dry-run" in refused(server, "good.csv", "-t", "people", "--dry-run")
+
+
+def test_no_credentials(server: Server) -> None:
+    nothing = {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}
+    assert "credentials" in refused(server, "good.csv", "-t", "people", extra=nothing)
+
+
+def test_no_such_profile(server: Server) -> None:
+    assert "nobody" in refused(server, "good.csv", "-t", "people", "--profile", "nobody")
+
+
+def test_nobody_at_the_endpoint() -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{free.getsockname()[1]}"
+        done = run("good.csv", "-t", "people", "--endpoint-url", url)
+    assert done.status == 2
+    check_form(done)
+    assert url in done.err
+
+
+def test_an_endpoint_that_is_no_address() -> None:
+    done = run("good.csv", "-t", "people", "--endpoint-url", "somewhere")
+    assert done.status == 2
+    check_form(done)
+
+
+@pytest.mark.parametrize("kind", ["link", "pipe", "folder"])
+def test_a_log_file_that_is_not_a_plain_file(server: Server, here: Path, kind: str) -> None:
+    log = here / "log"
+    if kind == "link":
+        log.symlink_to(here / "good.csv")
+    elif kind == "pipe":
+        os.mkfifo(log)
+    else:
+        log.mkdir()
+    assert "--log-file" in refused(server, "good.csv", "-t", "people", "--log-file", "log")
+    assert (here / "good.csv").read_text() == "id,age\n1,2\n"
+
+
+def test_without_a_verb_or_a_file() -> None:
+    done = run()
+    assert (done.status, done.out) == (2, "")
+    check_form(done)
+
+
+def test_a_name_with_escapes_in_it_is_shown_not_obeyed(server: Server) -> None:
+    done = run("x\x1b[2J\r\n.csv", "-t", "people", "--endpoint-url", server.endpoint)
+    assert done.status == 2
+    assert "\x1b" not in done.err and "\r" not in done.err
+    assert len(done.err.splitlines()) == 1
