@@ -124,6 +124,12 @@ def test_a_text_of_many_pieces_is_read_as_csv_reads_it(alphabet: str) -> None:
     assert scan(data, cut_at_random(len(data), dice))[0] == expected
 
 
+@pytest.mark.parametrize("before", ["", "a"])
+def test_a_crlf_is_one_line_end_wherever_it_lies(before: str) -> None:
+    text = before + "\r\n" * 400_000 + "b"
+    assert scan(text.encode())[0] == read(text)
+
+
 @given(texts, st.integers(0, 40))
 @example("a\r\nb", 2)
 @settings(max_examples=500)
