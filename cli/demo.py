@@ -13,12 +13,12 @@ from typing import Any
 
 from cli import exits, generate, load, logs, server, signals, streams, summary, verify, view
 from cli.exits import Ending
-from loader.clients import TableClient, open_session
 from loader.config import ConnectionConfig, LoadConfig
+from loader.edges.clients import TableClient, open_session
+from loader.edges.generate import GenerateSpec
+from loader.edges.table import describe
+from loader.engines.verify import VerifyConfig
 from loader.errors import BadConnection, BadOption, BadTable, ConnectionFault
-from loader.generate import GenerateSpec
-from loader.table import describe
-from loader.verify import VerifyConfig
 
 _REGION = "us-east-1"
 _TABLE_SECONDS = 30.0

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from loader.model import Phase, ProgressEvent
 
 if TYPE_CHECKING:
-    from loader.verify import VerifyEvent
+    from loader.engines.verify import VerifyEvent
 
 RATE_SPAN = 15.0
 """Rates are taken over the last so many seconds."""

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from cli import exits, frames, logs, signals, streams, view
 from cli.exits import Ending
 from cli.text import visible
+from loader.edges.generate import GenerateSpec, generate
 from loader.errors import BadOption, DiskFailed
-from loader.generate import GenerateSpec, generate
 
 
 def run(options: argparse.Namespace) -> int:

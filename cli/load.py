@@ -73,7 +73,7 @@ def load(config: LoadConfig, shown: view.View, at_once: Sequence[signals.Action]
     """
     Load while `shown` shows how far it is. The first signal drains; a second one also calls `at_once`.
     """
-    from loader.coordinator import Stop, run_load
+    from loader.engines.coordinator import Stop, run_load
 
     stop = Stop()
     frame_of = frames.of_load()

@@ -47,7 +47,7 @@ def kept(level: str, path: str | None, view: View) -> Iterator[None]:
 
 
 class _Formatter(logging.Formatter):
-    """`2025-01-31T12:00:00.123+0100 WARNING loader.writer: text`; further lines are indented."""
+    """`2025-01-31T12:00:00.123+0100 WARNING loader.engines.writer: text`; further lines are indented."""
 
     def format(self, record: logging.LogRecord) -> str:
         moment = time.localtime(record.created)

@@ -9,7 +9,7 @@ from cli.exits import Ending
 from cli.load import connection_of, sources_of
 from cli.text import visible
 from loader.config import parse_types
-from loader.verify import Finding, VerifyConfig, VerifyResult, verify
+from loader.engines.verify import Finding, VerifyConfig, VerifyResult, verify
 
 
 def run(options: argparse.Namespace) -> int:

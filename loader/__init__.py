@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from loader.api import AsyncDynamoDBLoader, DynamoDBLoader, LoadResult, ThreadedDynamoDBLoader
     from loader.config import ConnectionConfig, LoadConfig, RejectLimit
-    from loader.coordinator import Stop, run_load
-    from loader.generate import GenerateSpec, generate
-    from loader.verify import VerifyResult, verify
+    from loader.edges.generate import GenerateSpec, generate
+    from loader.engines.coordinator import Stop, run_load
+    from loader.engines.verify import VerifyResult, verify
 
 __version__ = "0.1.0"
 
@@ -37,9 +37,9 @@ __all__ = [
 _HOMES = {
     "api": ("AsyncDynamoDBLoader", "DynamoDBLoader", "LoadResult", "ThreadedDynamoDBLoader"),
     "config": ("ConnectionConfig", "LoadConfig", "RejectLimit"),
-    "coordinator": ("Stop", "run_load"),
-    "generate": ("GenerateSpec", "generate"),
-    "verify": ("VerifyResult", "verify"),
+    "engines.coordinator": ("Stop", "run_load"),
+    "edges.generate": ("GenerateSpec", "generate"),
+    "engines.verify": ("VerifyResult", "verify"),
 }
 
 

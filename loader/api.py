@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from loader.config import ConnectionConfig, LoadConfig
-from loader.coordinator import Stop, run_load
+from loader.engines.coordinator import Stop, run_load
 from loader.model import ProgressEvent, Summary
 
 

@@ -16,7 +16,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from loader.generate import GenerateSpec, generate
+from loader.edges.generate import GenerateSpec, generate
 from tests.server.client import ROOT, Server, start
 
 SAMPLE_SECONDS = 0.2

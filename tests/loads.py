@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from loader.config import ConnectionConfig, LoadConfig
-from loader.coordinator import Stop, run_load
+from loader.engines.coordinator import Stop, run_load
 from loader.model import Summary
 
 Item = dict[str, dict[str, Any]]

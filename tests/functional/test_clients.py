@@ -13,11 +13,20 @@ from pathlib import Path
 import orjson
 import pytest
 
-from loader import clients
-from loader.clients import ClientFactory, Credentials, open_session, translate
 from loader.config import ConnectionConfig
+from loader.decisions.wire import (
+    CHECKSUM,
+    UNREADABLE,
+    Reply,
+    Throttled,
+    Transient,
+    Written,
+    read_reply,
+    request_body,
+)
+from loader.edges import clients
+from loader.edges.clients import ClientFactory, Credentials, open_session, translate
 from loader.errors import BadConnection, ConnectionFault, Denied, Fatal
-from loader.wire import CHECKSUM, UNREADABLE, Reply, Throttled, Transient, Written, read_reply, request_body
 from tests.functional.raw_server import (
     HANG_UP,
     RESET,
@@ -525,7 +534,7 @@ def test_a_ca_bundle_that_is_not_there_is_said(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_botocore_is_imported_by_none_who_makes_no_client() -> None:
-    code = "import sys, loader.clients, loader.table; sys.exit('botocore' in sys.modules)"
+    code = "import sys, loader.edges.clients, loader.edges.table; sys.exit('botocore' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, timeout=60).returncode == 0
 
 

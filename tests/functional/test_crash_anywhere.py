@@ -15,13 +15,13 @@ ROOT = Path(__file__).resolve().parents[2]
 LOAD = """
 import os, sys
 import numpy as np
-from loader.checkpoint import Head, ShardLine, SourceFile, WindowDone, WindowLine
-from loader.journal import LOCK, Journal, make_state_directory
-from loader.lock import FileLock
+from loader.decisions.checkpoint import Head, ShardLine, SourceFile, WindowDone, WindowLine
+from loader.edges.journal import LOCK, Journal, make_state_directory
+from loader.edges.lock import FileLock
 from loader.model import Counts, Dialect, Header, KeyPart, KeySchema, Problem, Reject, RejectCode
-from loader.plan import ENTRY
-from loader.rejects import RejectFile
-from loader.spool import Spool
+from loader.decisions.plan import ENTRY
+from loader.edges.rejects import RejectFile
+from loader.edges.spool import Spool
 
 KEY = KeySchema(KeyPart("id", "S"))
 HEAD = Head("t", "arn:t", "", "1", "http://x", KEY, (SourceFile("/a.csv", 1, 2, 3),), Header(("id",)),

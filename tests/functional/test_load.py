@@ -354,7 +354,7 @@ def test_rejects_within_the_limit_do_not_stop_it(server: Server, tmp_path: Path)
     body = [[f"k{n}", "x" if n < 10 else str(n)] for n in range(2000)]
     path = write_csv(tmp_path / "people.csv", [["id", "age"], *body])
 
-    summary = load(server.endpoint, "people", path, types={"age": "N"}, max_rejects=RejectLimit(percent=0.5))
+    summary = load(server.endpoint, "people", path, types={"age": "N"}, max_rejects=RejectLimit(percent=5))
 
     assert (summary.complete, summary.counts.rejected) == (True, 10)
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from loader.clients import open_session
 from loader.config import ConnectionConfig
-from loader.table import scan
-from loader.wire import Reply
+from loader.decisions.wire import Reply
+from loader.edges.clients import open_session
+from loader.edges.table import scan
 from tests.loads import as_table, expected, load
 from tests.server.client import table_request
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from loader.coordinator import Stop
+from loader.engines.coordinator import Stop
 from loader.errors import BadState
 from loader.model import Summary
 from tests.loads import as_table, expected, load, rejected, write_csv

@@ -9,11 +9,11 @@ from typing import Any
 import orjson
 import pytest
 
-from loader.clients import ClientFactory, Credentials, TableClient
+from loader.decisions.wire import Reply
+from loader.edges.clients import ClientFactory, Credentials, TableClient
+from loader.edges.table import describe, scan
 from loader.errors import BadConnection, BadTable
 from loader.model import IndexDescription, KeyPart, KeySchema, TableDescription
-from loader.table import describe, scan
-from loader.wire import Reply
 from tests.functional.raw_server import (
     RESET,
     Request,

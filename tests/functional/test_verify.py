@@ -11,8 +11,8 @@ import boto3
 import pytest
 
 from loader.config import ConnectionConfig
+from loader.engines.verify import Finding, VerifyConfig, VerifyEvent, VerifyResult, verify
 from loader.errors import BadConnection, BadOption, BadSource, BadTable, Fatal, RecordTooLarge, SourceChanged
-from loader.verify import Finding, VerifyConfig, VerifyEvent, VerifyResult, verify
 from tests.loads import write_csv
 from tests.server import client
 from tests.server.client import Server
@@ -198,7 +198,7 @@ def rows(numbers: range) -> list[list[str]]:
 
 
 def test_every_segment_is_compared(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("loader.verify._SEGMENT_ITEMS", 100)
+    monkeypatch.setattr("loader.engines.verify._SEGMENT_ITEMS", 100)
     server.create_table("many", "id:S")
     fill(server, "many", range(500))
     before = server.stats()["requests"].get("Scan", 0)

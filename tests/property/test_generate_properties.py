@@ -4,7 +4,7 @@ import io
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from loader.generate import MIN_ROW_BYTES, GenerateSpec, rows_text
+from loader.edges.generate import MIN_ROW_BYTES, GenerateSpec, rows_text
 
 specs = st.builds(
     GenerateSpec,

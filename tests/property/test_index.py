@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from xxhash import xxh3_64_intdigest
 
-from loader.index import UNCLOSED, index_chunk, lines_before, place_hash
-from loader.keys import KeySpec
+from loader.decisions.index import UNCLOSED, index_chunk, lines_before, place_hash
+from loader.decisions.keys import KeySpec
 from loader.model import Dialect
 
 EXCEL = Dialect()

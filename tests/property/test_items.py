@@ -8,10 +8,10 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loader.attributes import ItemEncoder
-from loader.item_size import ItemSizer
+from loader.decisions.attributes import ItemEncoder
+from loader.decisions.item_size import ItemSizer
+from loader.decisions.schema import ItemSchema, build_schema
 from loader.model import Header, IndexDescription, KeyPart, KeySchema, Problem, TableDescription
-from loader.schema import ItemSchema, build_schema
 
 TRUE = {"true", "yes", "y", "t", "1", "on"}
 FALSE = {"false", "no", "n", "f", "0", "off"}

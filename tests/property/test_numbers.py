@@ -5,7 +5,7 @@ from decimal import Decimal, InvalidOperation
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from loader.numbers import normal_form, problem, stored_size
+from loader.decisions.numbers import normal_form, problem, stored_size
 
 digits = st.text("0019", max_size=6) | st.text("0123456789", max_size=45) | st.text("0", max_size=45)
 signs = st.sampled_from(["", "", "+", "-"])

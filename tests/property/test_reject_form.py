@@ -6,9 +6,9 @@ import io
 from hypothesis import given
 from hypothesis import strategies as st
 
+from loader.decisions.reject_form import RejectForm
+from loader.decisions.scan import RecordScanner
 from loader.model import Dialect, Header, Problem, Reject, RejectCode
-from loader.reject_form import RejectForm
-from loader.scan import RecordScanner
 
 SPECIAL = st.sampled_from(',"\r\n aé;\0')
 TEXT = st.text(SPECIAL | st.characters(codec="utf-8"), max_size=12)

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from loader.decisions.scan import RecordScanner
 from loader.model import Dialect
-from loader.scan import RecordScanner
 
 EXCEL = Dialect()
 START = 1000

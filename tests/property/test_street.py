@@ -9,13 +9,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loader.index import index_chunk
-from loader.keys import KeySpec
+from loader.decisions.index import index_chunk
+from loader.decisions.keys import KeySpec
+from loader.decisions.plan import (
+    ENTRY,
+    ENTRY_SAME,
+    ENTRY_UNCLOSED,
+    LineTable,
+    cut_shards,
+    entries,
+    sort_window,
+)
+from loader.decisions.rows import allow_large_cells, parse_records
+from loader.edges.source import Source
+from loader.engines.windows import Cutter, Place, WindowIndex
 from loader.model import Dialect, Header, Problem
-from loader.plan import ENTRY, ENTRY_SAME, ENTRY_UNCLOSED, LineTable, cut_shards, entries, sort_window
-from loader.rows import allow_large_cells, parse_records
-from loader.source import Source
-from loader.windows import Cutter, Place, WindowIndex
 
 TEXT = st.text(st.sampled_from(list('",\r\n ab5\0é')), max_size=60)
 

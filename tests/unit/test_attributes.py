@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from loader.attributes import BOOLEANS, ITEM_LIMIT, ItemEncoder
-from loader.item_size import ItemSizer
+from loader.decisions.attributes import BOOLEANS, ITEM_LIMIT, ItemEncoder
+from loader.decisions.item_size import ItemSizer
+from loader.decisions.schema import ItemSchema, build_schema
 from loader.model import Header, IndexDescription, KeyPart, KeySchema, Problem, RejectCode, TableDescription
-from loader.schema import ItemSchema, build_schema
 
 BY_ID = KeySchema(KeyPart("id", "S"))
 TYPED = ("id", "name", "age", "active")

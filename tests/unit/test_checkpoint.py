@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from loader.checkpoint import (
+from loader.decisions.checkpoint import (
     BadLine,
     Head,
     OpenWindow,

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loader.compare import canonical, difference
+from loader.decisions.compare import canonical, difference
 
 EQUAL: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ({"N": "5"}, {"N": "5.0"}),

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from loader.generate import (
+from loader.edges.generate import (
     DEFAULT_ROW_BYTES,
     MAX_ROW_BYTES,
     MIN_ROW_BYTES,

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from xxhash import xxh3_64_intdigest
 
-from loader.index import UNCLOSED, ChunkIndex, index_chunk, lines_before, place_hash
-from loader.keys import KeySpec
+from loader.decisions.index import UNCLOSED, ChunkIndex, index_chunk, lines_before, place_hash
+from loader.decisions.keys import KeySpec
 from loader.model import Dialect
 
 SEED = 77

@@ -12,9 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from loader.checkpoint import BadLine, Line, Replay, Resume, ShardLine, SourceFile, WindowDone
-from loader.errors import BadState, DiskFailed
-from loader.journal import (
+from loader.decisions.checkpoint import BadLine, Line, Replay, Resume, ShardLine, SourceFile, WindowDone
+from loader.edges.journal import (
     JOURNAL,
     LOCK,
     Journal,
@@ -26,7 +25,8 @@ from loader.journal import (
     make_state_directory,
     state_name,
 )
-from loader.lock import FileLock
+from loader.edges.lock import FileLock
+from loader.errors import BadState, DiskFailed
 from loader.model import Counts, Header, KeyPart, KeySchema
 from tests.unit.test_checkpoint import HEAD, window
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from loader.keys import SEPARATOR, KeySpec, key_of_item
+from loader.decisions.keys import SEPARATOR, KeySpec, key_of_item
 from loader.model import KeyPart, KeySchema
 
 TEXT = KeySpec((0,), ("S",))

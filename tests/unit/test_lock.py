@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from loader.edges.lock import FileLock, open_locked
 from loader.errors import BadState
-from loader.lock import FileLock, open_locked
 
 HOLD = """
 import sys
-from loader.lock import FileLock, open_locked
+from loader.edges.lock import FileLock, open_locked
 held = FileLock(sys.argv[2]) if sys.argv[1] == "noted" else open_locked(sys.argv[2])
 print("held", flush=True)
 sys.stdin.read()

@@ -15,7 +15,7 @@ def bug(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object) -> None:
         raise ZeroDivisionError("by \x1b nought")
 
-    monkeypatch.setattr("loader.coordinator.run_load", fail)
+    monkeypatch.setattr("loader.engines.coordinator.run_load", fail)
 
 
 @pytest.mark.usefixtures("bug")

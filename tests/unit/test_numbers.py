@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from loader.numbers import normal_form, problem, stored_size
+from loader.decisions.numbers import normal_form, problem, stored_size
 
 NINES = "9" * 38
 

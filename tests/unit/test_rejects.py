@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
+from loader.decisions.reject_form import RejectForm
+from loader.edges.rejects import RejectFile, default_path, discard_part, part_path
 from loader.errors import BadOption, BadState, DiskFailed
 from loader.model import Dialect, Header, Problem, Reject, RejectCode
-from loader.reject_form import RejectForm
-from loader.rejects import RejectFile, default_path, discard_part, part_path
 
 HEADER = Header(("id", "age"))
 FIRST = b"id,age,_file,_line,_column,_code,_reason,_superseded\r\n"
@@ -396,7 +396,7 @@ def test_a_file_system_without_links_will_do(final: str, monkeypatch: pytest.Mon
 HOLD = """
 import sys
 from loader.model import Dialect, Header
-from loader.rejects import RejectFile
+from loader.edges.rejects import RejectFile
 held = RejectFile.open(sys.argv[1], b"id,age", Header(("id", "age")), Dialect())
 print("held", flush=True)
 sys.stdin.read()

@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import pytest
 
+from loader.decisions.retry import Attempt, Done, Halt, Reject, Resend, RetryPolicy, Split, decide, halt_error
+from loader.decisions.wire import Answer, Rejected, Throttled, Transient, Written
+from loader.decisions.wire import Halt as Halted
 from loader.errors import ConnectionFault, Denied, Fatal, TableGone
 from loader.model import RejectCode
-from loader.retry import Attempt, Done, Halt, Reject, Resend, RetryPolicy, Split, decide, halt_error
-from loader.wire import Answer, Rejected, Throttled, Transient, Written
-from loader.wire import Halt as Halted
 
 POLICY = RetryPolicy()
 # The longest wait that full jitter allows.

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 import pytest
 
 from loader.config import RECORD_LIMIT
+from loader.decisions.rows import allow_large_cells, is_superseded, parse_records
 from loader.model import Dialect, Header, Problem, RejectCode
-from loader.rows import allow_large_cells, is_superseded, parse_records
 
 HEADER = Header(("id", "name", "note"))
 COMMAS = Dialect()

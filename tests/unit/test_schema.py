@@ -1,9 +1,9 @@
 import pytest
 
+from loader.decisions.keys import KeySpec
+from loader.decisions.schema import ColumnRule, build_schema, clipped
 from loader.errors import BadOption, BadSource, BadTable
-from loader.keys import KeySpec
 from loader.model import Header, IndexDescription, KeyPart, KeySchema, TableDescription
-from loader.schema import ColumnRule, build_schema, clipped
 
 
 def table(key: KeySchema | None = None, *indexes: IndexDescription, name: str = "people") -> TableDescription:

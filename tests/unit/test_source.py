@@ -12,9 +12,9 @@ import pytest
 import xxhash
 
 from loader.config import RECORD_LIMIT
+from loader.edges.source import Source
 from loader.errors import BadSource, SourceChanged
 from loader.model import REJECT_COLUMNS, Dialect, Header
-from loader.source import Source
 
 DIALECT = Dialect()
 REJECTS_HEADER = ",".join(REJECT_COLUMNS).encode()

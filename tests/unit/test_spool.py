@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from loader.decisions.plan import ENTRY, ENTRY_SAME, ENTRY_UNCLOSED
+from loader.edges.spool import Spool, read_entries
 from loader.errors import DiskFailed
-from loader.plan import ENTRY, ENTRY_SAME, ENTRY_UNCLOSED
-from loader.spool import Spool, read_entries
 
 
 def entries(count: int, first: int = 0) -> NDArray[np.void]:

@@ -11,8 +11,8 @@ from cli.plain import PlainView, line
 from cli.streams import Lasting
 from cli.text import visible
 from cli.view import choose
+from loader.engines.verify import VerifyEvent
 from loader.model import Counts, Phase, ProgressEvent
-from loader.verify import VerifyEvent
 
 NASTY = "\x1b[31m[bold]a[/bold]\r\nb\x07\u202e"
 

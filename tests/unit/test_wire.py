@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 import pytest
 
-from loader.wire import (
+from loader.decisions.wire import (
     CHECKSUM,
     UNREADABLE,
     Halt,

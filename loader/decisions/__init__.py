@@ -1,0 +1,1 @@
+"""Pure: no files, sockets, clocks, threads. What the loader decides, as functions over frozen values."""

@@ -1,0 +1,63 @@
+"""What an item weighs by DynamoDB's rules, alone and with its entries in local indexes."""
+
+from collections.abc import Sequence
+
+from loader.decisions.numbers import stored_size
+from loader.decisions.schema import ColumnRule, ItemSchema
+from loader.model import IndexDescription
+
+
+class ItemSizer:
+    """Sizes of the items of one schema; rows are those that became items, so their cells are valid."""
+
+    __slots__ = ("_entries", "_names", "_rules")
+
+    def __init__(self, schema: ItemSchema) -> None:
+        self._rules = schema.rules
+        self._names = tuple(len(rule.name.encode()) for rule in schema.rules)
+        self._entries = tuple(
+            entry for index in schema.local_indexes if (entry := _entry(index, schema)) is not None
+        )
+
+    @property
+    def entries(self) -> int:
+        """In how many local indexes an item of this schema can have an entry."""
+        return len(self._entries)
+
+    def size(self, row: Sequence[str]) -> int:
+        """Bytes that count towards the item limit: names and values, and again for each local entry."""
+        sizes = [
+            0 if not text and rule.empty == "omit" else name + value_size(rule, text)
+            for rule, name, text in zip(self._rules, self._names, row, strict=True)
+        ]
+        total = sum(sizes)
+        for range_keys, projected in self._entries:
+            if all(sizes[i] for i in range_keys):
+                total += sum(sizes[i] for i in projected)
+        return total
+
+
+def value_size(rule: ColumnRule, text: str) -> int:
+    """Bytes of the value that a valid cell becomes, its name left out."""
+    if rule.type == "N":
+        return stored_size(text)
+    if rule.type == "BOOL":
+        return 1
+    return len(text.encode())
+
+
+def _entry(index: IndexDescription, schema: ItemSchema) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
+    """
+    The columns an item must have to be in a local index, and those that its entry holds.
+
+    None where the header lacks one of the former: the index stays without entries.
+    """
+    columns = schema.header.columns
+    range_keys = tuple(part.name for part in index.range_keys)
+    if not all(name in columns for name in range_keys):
+        return None
+    held = {*range_keys, *(part.name for part in schema.key_schema.parts)}
+    if index.projection == "INCLUDE":
+        held.update(index.included)
+    projected = tuple(i for i, name in enumerate(columns) if index.projection == "ALL" or name in held)
+    return tuple(columns.index(name) for name in range_keys), projected

@@ -1,0 +1,71 @@
+"""Records to rows: the bytes of whole records, decoded and split into cells as Python's csv module does."""
+
+import csv
+from collections.abc import Iterable, Sequence
+
+from loader.config import RECORD_LIMIT
+from loader.decisions.attributes import BOOLEANS
+from loader.decisions.schema import clipped
+from loader.model import REJECT_COLUMNS, Dialect, Header, Problem, RejectCode
+
+
+def allow_large_cells() -> None:
+    """
+    Let csv take any cell a record can hold; its own limit is 131,072 characters.
+
+    The limit is one for the process: call this once, where the process starts.
+    """
+    csv.field_size_limit(max(csv.field_size_limit(), RECORD_LIMIT))
+
+
+def parse_records(records: Sequence[bytes], header: Header, dialect: Dialect) -> list[list[str] | Problem]:
+    """
+    The row of each record, in order, with exactly `header.width` cells; or what is wrong with it.
+
+    Each record is whole (not empty, its quotes closed, no line end behind it) and of any length once
+    `allow_large_cells` was called. Problems are NOT_UTF8 and CELL_COUNT.
+    """
+    try:
+        rows = _split(map(bytes.decode, records), dialect)
+    except UnicodeDecodeError:
+        return [_parse_one(record, header, dialect) for record in records]
+    width = header.width
+    return [row if len(row) == width else _wrong_count(row, width) for row in rows]
+
+
+def is_superseded(row: Sequence[str], header: Header) -> bool:
+    """True for a row of a reject file whose key a later row wrote, as its `_superseded` cell tells."""
+    return header.reject_columns > 0 and BOOLEANS.get(row[-1].lower(), False)
+
+
+def _split(texts: Iterable[str], dialect: Dialect) -> list[list[str]]:
+    return list(csv.reader(texts, delimiter=dialect.delimiter, quotechar=dialect.quote))
+
+
+def _parse_one(record: bytes, header: Header, dialect: Dialect) -> list[str] | Problem:
+    try:
+        text = record.decode()
+    except UnicodeDecodeError as error:
+        return _not_utf8(record, error.start, header, dialect)
+    (row,) = _split((text,), dialect)
+    return row if len(row) == header.width else _wrong_count(row, header.width)
+
+
+def _wrong_count(row: Sequence[str], width: int) -> Problem:
+    cells = "1 cell" if len(row) == 1 else f"{len(row):,} cells"
+    return Problem(RejectCode.CELL_COUNT, f"has {cells}, the header has {width:,}")
+
+
+def _not_utf8(record: bytes, offset: int, header: Header, dialect: Dialect) -> Problem:
+    # Strict decoding gives no lone surrogates, so one that surrogateescape puts in marks the bad byte's cell.
+    (row,) = _split((record.decode(errors="surrogateescape"),), dialect)
+    trouble = f"byte {offset:,} of the record (counted from 0), 0x{record[offset]:02x}, is not UTF-8"
+    if len(row) != header.width:
+        return Problem(RejectCode.NOT_UTF8, trouble)
+    names = header.columns + REJECT_COLUMNS[: header.reject_columns]
+    column = next(name for name, cell in zip(names, row, strict=True) if _has_surrogate(cell))
+    return Problem(RejectCode.NOT_UTF8, f"column {clipped(column)}: {trouble}", column)
+
+
+def _has_surrogate(cell: str) -> bool:
+    return any("\ud800" <= character <= "\udfff" for character in cell)

@@ -1,0 +1,329 @@
+"""
+The one module that imports boto3 and botocore: sessions, clients, and their errors made ours.
+
+botocore resolves where and how to send (region, endpoint, FIPS, dual stack, account id, proxy, TLS,
+signature) and carries the request. It is given the body ready made and its reply is taken raw, so its
+serializer, validation, parser and retries decide nothing. It is imported inside functions, where it is
+needed: it takes longer than all the rest of `import loader`.
+"""
+
+import logging
+import os
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+
+import orjson
+
+from loader.config import ConnectionConfig
+from loader.decisions.wire import Reply
+from loader.edges.credentials import NO_CREDENTIALS, CredentialChain, Credentials, HandedDown
+from loader.errors import BadConnection, ConnectionFault, Denied, Fatal
+
+__all__ = [
+    "Boto3Transport",
+    "ClientFactory",
+    "Credentials",
+    "Session",
+    "TableClient",
+    "open_session",
+    "translate",
+]
+
+DEFAULT_REGION = "us-east-1"
+
+# Seconds. DynamoDB answers or gives up within a few; who waits longer than this waits for a lost reply.
+_READ_TIMEOUT = 30
+_CONNECT_TIMEOUT = 5
+# Before anything has begun, a wrong address is told soon.
+_FIRST_CONNECT_TIMEOUT = 3
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class ClientFactory:
+    """
+    All that a process needs to make its client; picklable.
+
+    `profile` is where botocore reads its other settings (CA bundle, FIPS, endpoints), not credentials.
+    `connections` is how many requests the client sends at a time.
+    """
+
+    region: str
+    endpoint_url: str | None
+    credentials: Credentials
+    connections: int
+    profile: str | None = None
+
+    def table_client(self) -> "TableClient":
+        """Raises BadConnection."""
+        return TableClient(_RawClient(self, _FIRST_CONNECT_TIMEOUT))
+
+    def transport(self, table: str = "") -> "Boto3Transport":
+        """`table` tells botocore the account to address where the table is named by its ARN. Raises Fatal."""
+        try:
+            return Boto3Transport(_RawClient(self, _CONNECT_TIMEOUT), table)
+        except BadConnection as problem:
+            raise Fatal(str(problem)) from problem
+
+
+class Boto3Transport:
+    """Sends batches through one boto3 client, from any number of threads."""
+
+    def __init__(self, client: "_RawClient", table: str = "") -> None:
+        self._client = client
+        # What botocore reads of a request to find its endpoint.
+        self._shape: dict[str, Any] = {"RequestItems": {table: []} if table else {}}
+
+    def send(self, body: bytes) -> Reply:
+        """
+        The reply to one try of BatchWriteItem.
+
+        Raises ConnectionFault where there is none, and Fatal where none can be asked for.
+        """
+        try:
+            return self._client.call("BatchWriteItem", body, self._shape)
+        except BadConnection as problem:
+            raise Fatal(str(problem)) from problem
+
+    def use(self, credentials: Credentials) -> None:
+        """Sign with these from the next request on."""
+        self._client.held.current = credentials
+
+    def close(self) -> None:
+        self._client.close()
+
+
+class TableClient:
+    """Any operation, by its name, with DynamoDB JSON in and the raw reply out. Threads may share it."""
+
+    def __init__(self, client: "_RawClient") -> None:
+        self._client = client
+
+    @property
+    def region(self) -> str:
+        return self._client.region
+
+    @property
+    def endpoint(self) -> str:
+        """URL of the endpoint, less what botocore makes of it for account ids: stable over credentials."""
+        return self._client.endpoint
+
+    def call(self, operation: str, request: Mapping[str, Any]) -> Reply:
+        """The reply to one try of, say, DescribeTable. Raises ConnectionFault and BadConnection."""
+        return self._client.call(operation, orjson.dumps(request), request)
+
+    def use(self, credentials: Credentials) -> None:
+        """Sign with these from the next request on."""
+        self._client.held.current = credentials
+
+    def close(self) -> None:
+        self._client.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class Session:
+    """The coordinator's side: where the table is, and credentials resolved once for all workers."""
+
+    def __init__(self, connection: ConnectionConfig) -> None:
+        """Raises BadConnection."""
+        self._profile = connection.profile
+        self._endpoint_url = connection.endpoint_url
+        try:
+            session = _botocore_session(self._profile)
+            # botocore itself does not read AWS_REGION, which AWS's containers and other SDKs set.
+            chain_region = session.get_config_variable("region") or os.environ.get("AWS_REGION")
+        except Exception as error:
+            raise translate(error) from error
+        self.region: str = connection.region or chain_region or DEFAULT_REGION
+        self._chain = CredentialChain(session)
+        self.credentials = self._chain.freeze()
+
+    def factory(self, connections: int) -> ClientFactory:
+        return ClientFactory(self.region, self._endpoint_url, self.credentials, connections, self._profile)
+
+    def refreshed(self) -> Credentials | None:
+        """
+        New credentials once the old ones are about to expire, else None. To be asked every second or so.
+
+        Raises Denied when they have expired and there are no new ones.
+        """
+        if not self._chain.due():
+            return None
+        try:
+            return self._changed_to(self._chain.freeze())
+        except BadConnection as problem:
+            if self._chain.expired():
+                raise Denied(f"The credentials have expired and cannot be renewed. {problem}") from problem
+            _log.warning("The credentials could not be renewed yet; this is tried again. %s", problem)
+            return None
+
+    def renewed(self) -> Credentials | None:
+        """
+        What the whole chain gives now, whatever the expiry says; None where it gives the same again.
+
+        For when the service no longer accepts what the clock calls good. Raises Denied.
+        """
+        try:
+            chain = CredentialChain(_botocore_session(self._profile))
+            credentials = chain.freeze()
+        except BadConnection as problem:
+            raise Denied(f"The credentials could not be renewed. {problem}") from problem
+        self._chain = chain
+        return self._changed_to(credentials)
+
+    def _changed_to(self, credentials: Credentials) -> Credentials | None:
+        if credentials == self.credentials:
+            return None
+        self.credentials = credentials
+        return credentials
+
+
+def open_session(connection: ConnectionConfig) -> Session:
+    """Resolve region and credentials along the AWS chain. Raises BadConnection."""
+    return Session(connection)
+
+
+class _Exchange(threading.local):
+    """The request that this thread is in the middle of."""
+
+    body: bytes = b""
+    reply: Reply | None = None
+
+
+class _RawClient:
+    """A boto3 client whose request bodies are ours and whose replies are taken before they are parsed."""
+
+    def __init__(self, factory: ClientFactory, connect_timeout: float) -> None:
+        self.region = factory.region
+        self.held = HandedDown(factory.credentials)
+        self._exchange = _Exchange()
+        try:
+            self._client = _boto3_client(factory, self.held, connect_timeout)
+        except Exception as error:
+            raise translate(error) from error
+        self.endpoint: str = self._client.meta.endpoint_url
+        self._client.meta.events.register("before-call.dynamodb", self._swap_body)
+        self._client.meta.events.register("before-parse.dynamodb", self._take_reply)
+
+    def call(self, operation: str, body: bytes, shape: Mapping[str, Any]) -> Reply:
+        """One try. `shape` is for botocore to find the endpoint by. Raises ConnectionFault, BadConnection."""
+        from botocore import xform_name
+
+        exchange = self._exchange
+        exchange.body = body
+        exchange.reply = None
+        try:
+            getattr(self._client, xform_name(operation))(**shape)
+        except Exception as error:
+            # With a reply in hand its own judgement of it (an error status, a checksum) is of no interest.
+            if exchange.reply is None:
+                raise translate(error) from error
+        finally:
+            exchange.body = b""
+        reply = exchange.reply
+        exchange.reply = None
+        if reply is None:
+            raise ConnectionFault("The request ended without a reply.")
+        return reply
+
+    def close(self) -> None:
+        self._client.close()
+
+    def _swap_body(self, params: dict[str, Any], **_: object) -> None:
+        params["body"] = self._exchange.body
+
+    def _take_reply(self, response_dict: dict[str, Any], **_: object) -> None:
+        headers = {name.lower(): value for name, value in response_dict["headers"].items()}
+        self._exchange.reply = Reply(response_dict["status_code"], headers, response_dict["body"])
+        # Parsing it would be work for nothing, and fail on what is not JSON.
+        response_dict["body"] = b"{}"
+
+
+def translate(error: Exception) -> ConnectionFault | BadConnection:
+    """What an exception of botocore's or of its helpers is to us; one that is a bug is raised as it is."""
+    from botocore import exceptions
+    from botocore.parsers import ResponseParserError
+
+    not_sent = (
+        exceptions.EndpointConnectionError,
+        exceptions.ConnectTimeoutError,
+        exceptions.ProxyConnectionError,
+    )
+    no_reply = (
+        exceptions.HTTPClientError,
+        exceptions.ConnectionError,
+        exceptions.ChecksumError,
+        exceptions.IncompleteReadError,
+        ResponseParserError,
+    )
+    if isinstance(error, not_sent):
+        return ConnectionFault(_with_cause(error), sent=False)
+    if isinstance(error, exceptions.SSLError):
+        return ConnectionFault(f"{_sentence(error)} Check AWS_CA_BUNDLE and the endpoint's certificate.")
+    if isinstance(error, no_reply):
+        return ConnectionFault(_with_cause(error))
+    if isinstance(error, exceptions.ProfileNotFound):
+        return BadConnection(f"{_sentence(error)} Check --profile, AWS_PROFILE and the AWS config files.")
+    if isinstance(error, exceptions.NoCredentialsError):
+        return BadConnection(NO_CREDENTIALS)
+    if isinstance(error, exceptions.InvalidRegionError):
+        return BadConnection(f"{_sentence(error)} Check --region.")
+    if isinstance(error, ValueError) and "endpoint" in str(error):
+        return BadConnection(f"{_sentence(error)} Check --endpoint-url; it looks like http://127.0.0.1:8000.")
+    if isinstance(error, exceptions.BotoCoreError | exceptions.ClientError | ValueError | OSError):
+        return BadConnection(f"The AWS settings cannot be used. {_sentence(error)}")
+    raise error
+
+
+def _with_cause(error: Exception) -> str:
+    """botocore's sentence, and in brackets what the operating system said, which it often keeps to itself."""
+    inner: BaseException = error
+    while (deeper := inner.__cause__ or inner.__context__) is not None:
+        inner = deeper
+    said = (inner.strerror or str(inner)) if isinstance(inner, OSError) else ""
+    text = _sentence(error)
+    return f"{text[:-1]} ({said})." if said and said not in text else text
+
+
+def _sentence(error: Exception) -> str:
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if text.endswith((".", "!", "?")) else f"{text}."
+
+
+def _botocore_session(profile: str | None) -> Any:
+    import botocore.session
+
+    return botocore.session.Session(profile=profile)
+
+
+def _boto3_client(factory: ClientFactory, held: HandedDown, connect_timeout: float) -> Any:
+    import boto3.session
+    from botocore.config import Config
+
+    session = _botocore_session(factory.profile)
+    session.register_component("credential_provider", held)
+    config = Config(
+        # One owner of retries: retry.py. With retries off, only the legacy mode still checks the CRC.
+        retries={"mode": "legacy", "total_max_attempts": 1},
+        max_pool_connections=factory.connections,
+        connect_timeout=connect_timeout,
+        read_timeout=_READ_TIMEOUT,
+        tcp_keepalive=True,
+        parameter_validation=False,
+        # `auto` would ask the metadata service where it is.
+        defaults_mode="legacy",
+    )
+    return boto3.session.Session(botocore_session=session).client(
+        "dynamodb", region_name=factory.region, endpoint_url=factory.endpoint_url, config=config
+    )

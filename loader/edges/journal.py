@@ -1,0 +1,308 @@
+"""The journal: a checkpoint on disk, one JSON object a line, that is whole after a crash at any moment."""
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import re
+import stat
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, fields, replace
+from typing import Any, BinaryIO
+
+import orjson
+
+from loader.decisions.checkpoint import (
+    FORMAT,
+    BadLine,
+    Head,
+    Line,
+    Replay,
+    Resume,
+    ShardLine,
+    SourceFile,
+    WindowDone,
+    WindowLine,
+)
+from loader.errors import BadState, DiskFailed
+from loader.model import Counts, Dialect, Header, KeyPart, KeySchema
+
+JOURNAL = "journal.jsonl"
+LOCK = "lock"
+_RESTART = "Give --restart to load everything anew."
+
+
+def default_state_dir(environ: Mapping[str, str]) -> str:
+    """Where the checkpoints of all loads are, by the rules of the XDG base directories."""
+    home = environ.get("XDG_STATE_HOME", "")
+    # A relative one is to be ignored, as the rules say.
+    if not os.path.isabs(home):
+        home = os.path.join(os.path.expanduser("~"), ".local", "state")
+    return os.path.join(home, "ddbload")
+
+
+def state_name(endpoint: str, arn: str, paths: Sequence[str]) -> str:
+    """The directory of one load: words to know it by, and a hash of what it is of (`paths` are absolute)."""
+    told = json.dumps([endpoint, arn, list(paths)]).encode()
+    stem = os.path.splitext(os.path.basename(paths[0]))[0]
+    words = re.sub(r"[^A-Za-z0-9_.]+", "-", f"{arn.rpartition('/')[2]}-{stem}").strip("-.")
+    return f"{words[:60]}-{hashlib.sha256(told).hexdigest()[:16]}"
+
+
+def make_state_directory(base: str, name: str) -> str:
+    """The directory `name` in `base`, for us alone; both are made where they are missing. Raises BadState."""
+    path = os.path.join(os.path.abspath(base), name)
+    try:
+        # Each by itself: a mode given to makedirs counts for the last alone.
+        os.makedirs(os.path.dirname(os.path.dirname(path)), exist_ok=True)
+        for directory in (os.path.dirname(path), path):
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(directory, 0o700)
+        found = os.lstat(path)
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
+            raise BadState(f"{path} is not a directory of yours. Choose another --state-dir.")
+        if found.st_mode & 0o077:
+            os.chmod(path, 0o700)
+    except OSError as error:
+        raise BadState(
+            f"{path}, for the checkpoint, cannot be made: {error.strerror}. Choose another --state-dir."
+        ) from error
+    return path
+
+
+class Journal:
+    """
+    The checkpoint of one load, in its state directory, while it is written. Who has it holds the lock there.
+
+    `append` only remembers; `sync` brings what was appended to the disk. Sync the reject file before the
+    journal: then no line ever tells of rejects that are not there.
+    """
+
+    def __init__(self, directory: str, descriptor: int, length: int) -> None:
+        self._directory = directory
+        self._path = os.path.join(directory, JOURNAL)
+        self._descriptor = descriptor
+        self._length = length
+        self._waiting: list[bytes] = []
+
+    @classmethod
+    def create(cls, directory: str, head: Head) -> "Journal":
+        """Begin a load; a journal that is there is forgotten. The head is on disk on return."""
+        journal = cls._open(directory, os.O_CREAT)
+        journal._cut(0)
+        journal._waiting.append(encode_head(head))
+        journal.sync()
+        with journal._disk("written"):
+            sync_directory(directory)
+        return journal
+
+    @staticmethod
+    def load(directory: str) -> Resume | None:
+        """
+        What the journal there tells; None when there is none, or not even its first line is whole.
+
+        A last line that is torn or garbled is left out. Raises BadState for any other that is not as it was
+        written.
+        """
+        path = os.path.join(directory, JOURNAL)
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise BadState(f"{path} cannot be read: {error.strerror}. {_RESTART}") from error
+        with open(descriptor, "rb") as file:
+            return _replay(file, path)
+
+    @classmethod
+    def resume(cls, directory: str, resume: Resume) -> "Journal":
+        """Go on behind the whole lines that `load` found; what was torn is cut off."""
+        journal = cls._open(directory, 0)
+        journal._cut(resume.length)
+        return journal
+
+    @classmethod
+    def _open(cls, directory: str, flags: int) -> "Journal":
+        path = os.path.join(directory, JOURNAL)
+        try:
+            descriptor = os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC | flags, 0o600)
+        except OSError as error:
+            raise DiskFailed(f"The checkpoint {path} cannot be opened: {error.strerror}.") from error
+        return cls(directory, descriptor, 0)
+
+    def append(self, line: Line) -> None:
+        """Remember a line for the next `sync`."""
+        self._waiting.append(encode_line(line))
+
+    def sync(self) -> None:
+        """
+        Bring every appended line to the disk. Raises DiskFailed; the lines are then still to be written, so
+        that another try, when there is room again, leaves out nothing.
+        """
+        if not self._waiting:
+            return
+        data = b"".join(self._waiting)
+        with self._disk("written"):
+            try:
+                write_at(self._descriptor, data, self._length)
+                os.fsync(self._descriptor)
+            except OSError:
+                with contextlib.suppress(OSError):
+                    os.ftruncate(self._descriptor, self._length)
+                raise
+        self._length += len(data)
+        self._waiting.clear()
+
+    def close(self) -> None:
+        """Keep the checkpoint; what was not synced is lost."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def delete(self) -> None:
+        """The load is complete: remove all that is in its state directory, and that. Raises DiskFailed."""
+        self.close()
+        with self._disk("removed"):
+            # First, so that whatever is left by a crash here is not taken for a load that can be continued.
+            os.unlink(self._path)
+            sync_directory(self._directory)
+            # The lock last: until then no other run may begin here.
+            for name in sorted(os.listdir(self._directory), key=lambda name: name == LOCK):
+                os.unlink(os.path.join(self._directory, name))
+            with contextlib.suppress(OSError):
+                os.rmdir(self._directory)
+
+    def _cut(self, length: int) -> None:
+        with self._disk("written"):
+            os.ftruncate(self._descriptor, length)
+            os.fsync(self._descriptor)
+        self._length = length
+
+    @contextlib.contextmanager
+    def _disk(self, done: str) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise DiskFailed(f"The checkpoint {self._path} cannot be {done}: {error.strerror}.") from error
+
+
+def write_at(descriptor: int, data: bytes | bytearray | memoryview, offset: int) -> None:
+    """Write all of `data` at `offset`. A disk that is filling up takes a part first, then raises OSError."""
+    done = 0
+    # Released in any case: a bytearray cannot be added to while a traceback holds a view of it.
+    with memoryview(data) as whole:
+        while done < len(whole):
+            with whole[done:] as rest:
+                done += os.pwrite(descriptor, rest, offset + done)
+
+
+def sync_directory(path: str) -> None:
+    """Bring to the disk which files a directory has."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        # Some network file systems keep directories in order by themselves, and do not let us ask.
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def _replay(file: BinaryIO, path: str) -> Resume | None:
+    first = file.readline()
+    if not first.endswith(b"\n"):
+        # It is on disk before a load writes its first row: nothing was begun.
+        return None
+    try:
+        replay = Replay(decode_head(first))
+    except OtherFormat:
+        raise BadState(f"{path} was written by another version of this program. {_RESTART}") from None
+    except BadLine:
+        raise _bad_line(path, 1) from None
+    length = len(first)
+    bad = 0
+    for number, line in enumerate(file, 2):
+        if bad:
+            raise _bad_line(path, bad)
+        try:
+            replay.take(decode_line(line))
+            length += len(line)
+        except BadLine:
+            bad = number
+    return replay.resume(length)
+
+
+def _bad_line(path: str, number: int) -> BadState:
+    return BadState(f"{path}, line {number:,}: this is not what a checkpoint says there. {_RESTART}")
+
+
+class OtherFormat(Exception):
+    """The journal was written by another version of the program."""
+
+
+# --- as bytes -------------------------------------------------------------------------------------
+
+_COUNT_NAMES = tuple(each.name for each in fields(Counts))
+
+
+def encode_head(head: Head) -> bytes:
+    """The first line. Paths need not be UTF-8, which only the standard library's JSON can carry."""
+    plain = asdict(replace(head, types=dict(head.types)))
+    return json.dumps(plain, separators=(",", ":")).encode() + b"\n"
+
+
+def decode_head(line: bytes) -> Head:
+    """Raises BadLine, OtherFormat for a head that says it is of another format."""
+    try:
+        told = json.loads(line)
+        if told["format"] != FORMAT:
+            raise OtherFormat
+        key = (None if part is None else KeyPart(**part) for part in told.pop("key").values())
+        header = told.pop("header")
+        return Head(
+            key=KeySchema(*key),  # type: ignore[arg-type]
+            sources=tuple(SourceFile(**file) for file in told.pop("sources")),
+            header=Header(tuple(header["columns"]), header["reject_columns"]),
+            dialect=Dialect(**told.pop("dialect")),
+            **told,
+        )
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise BadLine(str(error)) from error
+
+
+def encode_line(line: Line) -> bytes:
+    told: dict[str, Any]
+    match line:
+        case WindowLine():
+            told = asdict(line)
+        case ShardLine():
+            counts = {name: value for name in _COUNT_NAMES if (value := getattr(line.counts, name))}
+            told = {"shard": line.shard, "window": line.window, "counts": counts}
+            if line.rejects:
+                told["rejects"] = line.rejects
+            if line.unanswered:
+                told["unanswered"] = True
+        case WindowDone():
+            told = {"done": line.window}
+    return orjson.dumps(told) + b"\n"
+
+
+def decode_line(line: bytes) -> Line:
+    """Raises BadLine, for a line without its end as well: what was torn is not to be believed."""
+    if not line.endswith(b"\n"):
+        raise BadLine("no line end")
+    try:
+        told = orjson.loads(line)
+        if "shard" in told:
+            return ShardLine(
+                told["window"],
+                told["shard"],
+                Counts(**told["counts"]),
+                [(position, length) for position, length in told.get("rejects", ())],
+                told.get("unanswered", False),
+            )
+        return WindowDone(told["done"]) if "done" in told else WindowLine(**told)
+    except (ValueError, KeyError, TypeError) as error:
+        raise BadLine(str(error)) from error

@@ -1,0 +1,1 @@
+"""What starts processes and threads, and drives decisions and edges."""

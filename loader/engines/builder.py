@@ -1,0 +1,170 @@
+"""Shards to items: reads the records, parses them, settles which row of a key wins, and encodes it."""
+
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from loader.decisions.attributes import ItemEncoder
+from loader.decisions.batch import Item
+from loader.decisions.plan import ENTRY_SAME, ENTRY_UNCLOSED
+from loader.decisions.rows import is_superseded, parse_records
+from loader.decisions.schema import ItemSchema
+from loader.edges.source import Source
+from loader.engines.outcomes import Outcomes
+from loader.model import Dialect, Problem, Reject, RejectCode
+
+_TOGETHER = 50
+"""Records given to the csv module at a time; more only takes memory."""
+
+_UNCLOSED = Problem(
+    RejectCode.UNCLOSED_QUOTE, "a quote that opens in this record is never closed before the file ends"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class BuildRules:
+    """What shapes items and decides between rows of one key. `winner` is "last" or "first"."""
+
+    schema: ItemSchema
+    dialect: Dialect = field(default_factory=Dialect)
+    winner: str = "last"
+    include_superseded: bool = False
+
+
+class Builder:
+    """
+    Makes the items of shards, and enters duplicates and rejects in `outcomes`.
+
+    Keeps the index entries of a shard until `forget`, since a row that the service refuses is replaced by
+    an older one of its key (`next_in_line`), as it would have been had the rows been written one by one.
+    """
+
+    def __init__(self, source: Source, rules: BuildRules, outcomes: Outcomes) -> None:
+        self._source = source
+        self._rules = rules
+        self._encoder = ItemEncoder(rules.schema)
+        self._outcomes = outcomes
+        self._entries: dict[int, NDArray[np.void]] = {}
+
+    def items(self, shard: int, entries: NDArray[np.void]) -> Iterator[Item]:
+        """
+        The items of a shard: for each key one row, in no particular order. Rows whose key nobody shares come
+        first, since they need no comparing.
+        """
+        self._entries[shard] = entries
+        same = (entries["flags"] & ENTRY_SAME) != 0
+        begins = np.flatnonzero(~same)
+        lengths = np.diff(begins, append=len(entries))
+        yield from self._singles(shard, begins[lengths == 1])
+        for begin, length in zip(begins[lengths > 1].tolist(), lengths[lengths > 1].tolist(), strict=True):
+            yield from self._group(shard, begin, begin + length)
+
+    def forget(self, shard: int) -> None:
+        self._entries.pop(shard, None)
+
+    def next_in_line(self, item: Item) -> Item | None:
+        """
+        The row that takes the place of a refused one: the next older with this key that makes an item. Rows
+        on the way that make none are entered as rejects. None when no row of the key is left.
+        """
+        return self._first_valid(item.shard, item.older)
+
+    def reject(self, shard: int, entry: int, problem: Problem, *, superseded: bool = False) -> None:
+        record = self._entries[shard][entry]
+        reject = Reject(int(record["start"]), int(record["size"]), problem, superseded)
+        self._outcomes.reject(shard, reject)
+
+    def _singles(self, shard: int, which: NDArray[np.intp]) -> Iterator[Item]:
+        encode = self._encoder.encode
+        for entry, row in self._rows(shard, which.tolist()):
+            item = encode(row)
+            if isinstance(item, bytes):
+                yield Item(item, shard, entry)
+            else:
+                self.reject(shard, entry, item)
+
+    def _rows(self, shard: int, which: Sequence[int]) -> Iterator[tuple[int, list[str]]]:
+        """The rows of these entries; those that are none, or not to be loaded, are entered and left out."""
+        header = self._rules.schema.header
+        for at in range(0, len(which), _TOGETHER):
+            numbers, records = self._read(shard, which[at : at + _TOGETHER])
+            rows = parse_records(records, header, self._rules.dialect)
+            for entry, row in zip(numbers, rows, strict=True):
+                if isinstance(row, Problem):
+                    self.reject(shard, entry, row)
+                elif (
+                    header.reject_columns
+                    and not self._rules.include_superseded
+                    and is_superseded(row, header)
+                ):
+                    # Mending an old row must not undo a newer one: it stays superseded.
+                    self._outcomes.duplicates(shard, 1)
+                else:
+                    yield entry, row
+
+    def _read(self, shard: int, which: Sequence[int]) -> tuple[list[int], list[bytes]]:
+        entries = self._entries[shard][list(which)]
+        starts, sizes, flags = (entries[name].tolist() for name in ("start", "size", "flags"))
+        read = self._source.read
+        if not any(flag & ENTRY_UNCLOSED for flag in flags):
+            return list(which), list(map(read, starts, sizes))
+        numbers, records = [], []
+        for entry, start, size, flag in zip(which, starts, sizes, flags, strict=True):
+            if flag & ENTRY_UNCLOSED:
+                self.reject(shard, entry, _UNCLOSED)
+            else:
+                numbers.append(entry)
+                records.append(read(start, size))
+        return numbers, records
+
+    def _group(self, shard: int, begin: int, end: int) -> Iterator[Item]:
+        """
+        Rows whose hashes are equal, in file order: mostly one key's. However many there are, no more than
+        a number for each is held.
+        """
+        by_key: dict[bytes, array[int]] = {}
+        key_of = self._rules.schema.key.key_of
+        for entry, row in self._rows(shard, range(begin, end)):
+            key = key_of(row)
+            if key is None:
+                # Without a key nothing can be superseded; the encoder says what is wrong with it.
+                yield from self._alone(shard, entry, row)
+            else:
+                by_key.setdefault(key, array("Q")).append(entry)
+        for same_key in by_key.values():
+            item = self._first_valid(shard, same_key)
+            if item is not None:
+                yield item
+
+    def _alone(self, shard: int, entry: int, row: list[str]) -> Iterable[Item]:
+        item = self._encoder.encode(row)
+        if isinstance(item, Problem):
+            self.reject(shard, entry, item)
+            return ()
+        return (Item(item, shard, entry),)
+
+    def _first_valid(self, shard: int, candidates: Sequence[int]) -> Item | None:
+        """
+        The first of the candidates (oldest first) that makes an item, from the end that wins.
+
+        Where the first row wins, a reject before it is superseded by it; where the last wins, a reject is
+        newer than what takes its place, so it is not.
+        """
+        last_wins = self._rules.winner == "last"
+        passed: list[tuple[int, Problem]] = []
+        found: Item | None = None
+        for at in range(len(candidates) - 1, -1, -1) if last_wins else range(len(candidates)):
+            entry = candidates[at]
+            (row,) = (row for _, row in self._rows(shard, (entry,)))
+            item = self._encoder.encode(row)
+            if isinstance(item, bytes):
+                others = candidates[:at] if last_wins else candidates[at + 1 :]
+                found = Item(item, shard, entry, others)
+                break
+            passed.append((entry, item))
+        for entry, problem in passed:
+            self.reject(shard, entry, problem, superseded=found is not None and not last_wins)
+        return found

@@ -1,0 +1,326 @@
+"""The process model: one coordinator hands out work, hears what became of it, and keeps the books."""
+
+import logging
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from functools import partial
+
+from loader.config import LoadConfig
+from loader.decisions.tally import all_rejected
+from loader.edges.events import (
+    ChunkIndexed,
+    Crashed,
+    Drain,
+    Drained,
+    FreshCredentials,
+    FromWorker,
+    Halted,
+    Report,
+)
+from loader.engines.pipeline import WindowBegins, WindowEnds
+from loader.engines.pool import Died, WorkerPool
+from loader.engines.prepare import Prepared, prepare
+from loader.errors import EverythingRejected, LoaderError, Stalled, Stopped, TooManyRejects, WorkerFailed
+from loader.model import IndexTask, Phase, ProgressEvent, ShardOutcome, ShardTask, Summary
+
+_log = logging.getLogger(__name__)
+
+TICK = 0.1
+"""Seconds between looks at the clock when no worker has anything to say."""
+RESUME_HINT = "Give the same command again to continue where it stopped; with --restart it begins anew."
+DEATHS = 3
+"""A shard that this many workers died of is not tried again."""
+DRAIN_SECONDS = 60.0
+"""How long requests in flight may take to come to their end; a second signal does not wait."""
+END_SECONDS = 5.0
+"""The same when the load cannot go on anyway."""
+
+
+class Stop:
+    """Asks a load to drain; safe to use in a signal handler and from other threads."""
+
+    def __init__(self) -> None:
+        self._reason: str | None = None
+
+    def request(self, reason: str) -> None:
+        """`reason` is the signal's name, or what else the summary shall say."""
+        if self._reason is None:
+            self._reason = reason
+
+    @property
+    def requested(self) -> str | None:
+        return self._reason
+
+
+def run_load(
+    config: LoadConfig,
+    on_event: Callable[[ProgressEvent], None] | None = None,
+    stop: Stop | None = None,
+) -> Summary:
+    """
+    Load the sources into the table and say how it ended; an interrupted load returns too.
+
+    Raises Refused when nothing was started, Stopped or Fatal, with `summary`, when it ended early. Not to be
+    called while a script's main module is imported: workers are spawned and import it.
+    """
+    with ExitStack() as stack:
+        prepared = prepare(config, stack)
+        return _Load(prepared, on_event or _ignore, stop or Stop()).run()
+
+
+def _ignore(_: ProgressEvent) -> None:
+    pass
+
+
+class _Load:
+    def __init__(self, prepared: Prepared, on_event: Callable[[ProgressEvent], None], stop: Stop) -> None:
+        self._prepared = prepared
+        self._on_event = on_event
+        self._stop = stop
+        self._began = time.monotonic()
+        self._ledger = prepared.ledger
+        self._pipeline = prepared.pipeline(self._began)
+        self._pool: WorkerPool | None = None
+        self._deaths: dict[IndexTask | ShardTask, int] = {}
+        self._crash = ""
+        self._phase = Phase.INDEXING
+        self._last_change = self._began
+        self._last_rows = -1
+        self._next_tick = self._began
+
+    def run(self) -> Summary:
+        try:
+            if self._ledger.resumed:
+                rows = self._ledger.resumed
+                self._on_event(self._event(f"Continuing an interrupted load: {rows:,} rows are done."))
+            self._loop()
+            if self._stop.requested is not None:
+                return self._interrupted(self._stop.requested)
+            self._wind_down(END_SECONDS)
+            summary = self._summary(complete=True, rejects=self._ledger.complete())
+            self._phase = Phase.DONE
+            self._on_event(self._event())
+            return summary
+        except LoaderError as error:
+            self._end_early()
+            told = self._with_reason(error)
+            told.summary = self._summary(rejects=self._ledger.rejects_so_far)
+            raise told from error.__cause__
+        finally:
+            if self._pool is not None:
+                self._pool.stop(0.0)
+
+    def _with_reason(self, error: LoaderError) -> LoaderError:
+        """Rejects are counted as they come, but what is wrong with them is told with their shards, at the end."""
+        reason = self._ledger.commonest_reason
+        if not isinstance(error, Stopped) or reason is None:
+            return error
+        return type(error)(f"{error} Most often: {reason}.")
+
+    def _end_early(self) -> None:
+        """Keep what can be kept."""
+        try:
+            self._wind_down(END_SECONDS)
+            self._ledger.keep()
+        except LoaderError as another:
+            # What ended the load may stand in the way here too; what was synced before is on disk.
+            _log.warning("While the load was ended: %s", another)
+
+    def _interrupted(self, reason: str) -> Summary:
+        self._phase = Phase.DRAINING
+        self._show()
+        self._wind_down(DRAIN_SECONDS)
+        self._ledger.keep()
+        return self._summary(interrupted=reason, rejects=self._ledger.rejects_so_far)
+
+    # --- the loop -------------------------------------------------------------------------------
+
+    def _loop(self) -> None:
+        while self._stop.requested is None:
+            for change in self._pipeline.advance(time.monotonic()):
+                self._note(change)
+            if self._pipeline.finished:
+                return
+            self._hand_out()
+            if self._pool is not None:
+                for number, message in self._pool.events(TICK):
+                    self._hear(number, message)
+            self._check_limits()
+            self._tick()
+
+    def _note(self, change: WindowBegins | WindowEnds) -> None:
+        # Before a window counts as indexed, and again before it counts as written.
+        self._prepared.source.check_unchanged()
+        if isinstance(change, WindowBegins):
+            self._ledger.window_begins(change.window)
+        else:
+            self._ledger.window_ends(change.window)
+
+    def _hand_out(self) -> None:
+        if self._pool is None:
+            first = self._pipeline.next_task(0)
+            if first is None:
+                return
+            self._pool = WorkerPool(self._prepared.worker_setup, self._prepared.workers)
+            self._pool.give(next(self._pool.free()), first)
+        for worker in self._pool.free():
+            shards = sum(isinstance(task, ShardTask) for task in worker.open)
+            task = self._pipeline.next_task(shards)
+            if task is None:
+                return
+            self._pool.give(worker, task)
+
+    def _hear(self, number: int, message: FromWorker | Died) -> None:
+        assert self._pool is not None
+        match message:
+            case ChunkIndexed():
+                self._pool.settle(number, partial(_is_chunk, message))
+                self._pipeline.indexed(message.window, message.chunk, message.index)
+            case Report():
+                self._take_report(number, message)
+            case Halted():
+                # A source that changes makes for odd errors further on: it is the one to name.
+                self._prepared.source.check_unchanged()
+                raise message.error
+            case Crashed():
+                _log.error("A worker met a bug:\n%s", message.traceback)
+                self._crash = f"A worker met a bug: {message.traceback.strip().splitlines()[-1]}"
+            case Died():
+                self._replace(number, message)
+            case Drained():
+                pass
+
+    def _take_report(self, number: int, report: Report) -> None:
+        assert self._pool is not None
+        for outcome in report.finished:
+            self._pool.settle(number, partial(_is_shard, outcome))
+            self._pipeline.shard_done(outcome.shard, unanswered=outcome.unanswered)
+            self._ledger.shard_done(outcome)
+        for outcome in report.given_up:
+            self._ledger.shard_given_up(outcome)
+        self._ledger.underway(number, report.open)
+
+    def _replace(self, number: int, death: Died) -> None:
+        """What a dead worker had in hand goes to a fresh one, but not for ever."""
+        assert self._pool is not None
+        self._prepared.source.check_unchanged()
+        self._ledger.underway(number, None)
+        for task in death.open:
+            self._deaths[task] = self._deaths.get(task, 0) + 1
+            if self._deaths[task] >= DEATHS:
+                raise WorkerFailed(
+                    f"{DEATHS} worker processes died at {_named(task)}, the last with status {death.status}. "
+                    f"{self._crash or 'Nothing is known of why: perhaps memory ran out.'}"
+                )
+        _log.warning("A worker process died (status %s); its work goes to a new one.", death.status)
+        self._pipeline.give_back(death.open)
+        self._pool.start_one()
+
+    # --- what time brings -----------------------------------------------------------------------
+
+    def _tick(self) -> None:
+        now = time.monotonic()
+        counts = self._ledger.tally.counts
+        if counts.rows != self._last_rows or not self._writing():
+            self._last_rows, self._last_change = counts.rows, now
+        if now < self._next_tick:
+            return
+        self._next_tick = now + TICK
+        self._ledger.sync(now)
+        self._renew_credentials()
+        if now - self._last_change > self._prepared.config.stall_timeout:
+            raise Stalled(
+                f"Nothing was written for {self._prepared.config.stall_timeout:g} seconds (--stall-timeout). "
+                "The same command continues the load."
+            )
+        self._show()
+
+    def _writing(self) -> bool:
+        return self._pipeline.writing is not None
+
+    def _renew_credentials(self) -> None:
+        credentials = self._prepared.session.refreshed()
+        if credentials is not None and self._pool is not None:
+            self._pool.broadcast(FreshCredentials(credentials))
+
+    def _check_limits(self) -> None:
+        counts = self._ledger.tally.counts
+        if all_rejected(counts):
+            raise EverythingRejected(f"All of the first {counts.rejected:,} rows were rejected.")
+        if self._ledger.tally.past(self._prepared.config.max_rejects):
+            raise TooManyRejects(
+                f"{counts.rejected:,} of {counts.rows:,} rows were rejected, more than --max-rejects allows."
+            )
+
+    def _show(self) -> None:
+        if self._phase is not Phase.DRAINING:
+            self._phase = (
+                Phase.LOADING
+                if self._writing()
+                else Phase.WAITING
+                if self._pipeline.waits
+                else Phase.INDEXING
+            )
+        self._on_event(self._event())
+
+    def _event(self, message: str = "") -> ProgressEvent:
+        return ProgressEvent(
+            phase=self._phase,
+            seconds=time.monotonic() - self._began,
+            counts=self._ledger.tally.counts,
+            resumed=self._ledger.resumed,
+            bytes_done=self._ledger.bytes_done,
+            bytes_total=self._prepared.source.total,
+            workers=len(self._pool) if self._pool is not None else 0,
+            message=message,
+        )
+
+    # --- the end --------------------------------------------------------------------------------
+
+    def _wind_down(self, seconds: float) -> None:
+        """Let the workers end, and hear what they still have to say; those that take too long are killed."""
+        if self._pool is None:
+            return
+        deadline = time.monotonic() + seconds
+        self._pool.broadcast(Drain())
+        while len(self._pool) and (left := deadline - time.monotonic()) > 0:
+            for number, message in self._pool.events(min(left, TICK)):
+                if isinstance(message, Report):
+                    self._take_report(number, message)
+        self._pool.stop(0.0)
+
+    def _summary(
+        self, *, complete: bool = False, interrupted: str | None = None, rejects: str | None = None
+    ) -> Summary:
+        prepared, tally = self._prepared, self._ledger.tally
+        return Summary(
+            table=prepared.table.name,
+            source=prepared.config.sources,
+            mode="processes",
+            counts=tally.counts,
+            resumed=self._ledger.resumed,
+            seconds=time.monotonic() - self._began,
+            workers=prepared.workers,
+            threads=prepared.threads,
+            rejects_file=rejects,
+            interrupted=interrupted,
+            complete=complete,
+            errors=tuple(self._ledger.errors),
+            resume_hint=None if complete else RESUME_HINT,
+            reject_codes=dict(tally.codes),
+        )
+
+
+def _is_shard(outcome: ShardOutcome, task: IndexTask | ShardTask) -> bool:
+    return isinstance(task, ShardTask) and (task.window, task.shard) == (outcome.window, outcome.shard)
+
+
+def _is_chunk(indexed: ChunkIndexed, task: IndexTask | ShardTask) -> bool:
+    return isinstance(task, IndexTask) and (task.window, task.chunk) == (indexed.window, indexed.chunk)
+
+
+def _named(task: IndexTask | ShardTask) -> str:
+    if isinstance(task, ShardTask):
+        return f"shard {task.shard} of window {task.window}"
+    return f"the index of bytes {task.start:,} to {task.stop:,}"

@@ -1,0 +1,155 @@
+"""The books of a load: journal, reject file and tally, kept by the coordinator alone."""
+
+from collections import Counter, deque
+
+from loader.decisions.checkpoint import Resume, ShardLine, WindowDone, WindowLine
+from loader.decisions.tally import Tally
+from loader.edges.journal import Journal
+from loader.edges.rejects import RejectFile
+from loader.edges.source import Source
+from loader.engines.pipeline import OpenWindow
+from loader.model import Counts, Reject, ShardOutcome
+
+SYNC_SECONDS = 1.0
+"""How much of what was done a crash may make a restart do again."""
+NAMED_ERRORS = 100
+
+
+class Ledger:
+    """
+    Enters outcomes as they come. A shard is in the journal once its rejects are in the reject file: the one
+    is synced before the other.
+    """
+
+    def __init__(self, source: Source, journal: Journal, rejects: RejectFile, resume: Resume | None) -> None:
+        self._source = source
+        self._journal = journal
+        self._rejects = rejects
+        self._open = resume.open if resume is not None else None
+        resumed = resume.counts if resume is not None else Counts()
+        self.resumed = resumed.rows
+        self.tally = Tally(resumed=resumed)
+        self.errors: list[str] = []
+        self._reasons: Counter[str] = Counter()
+        self._window: OpenWindow | None = None
+        self._rows_of_window = 0
+        self._bytes_before = source.files[0].data_start if resume is None or resume.last is None else 0
+        if resume is not None and resume.finished:
+            self._bytes_before = resume.finished[-1].stop
+        self._next_sync = 0.0
+
+    # --- windows --------------------------------------------------------------------------------
+
+    def window_begins(self, window: OpenWindow) -> None:
+        """From here on shards of it may be written. Those that an earlier run finished are taken off."""
+        start, stop = window.begin.position, window.end.position
+        self._window = window
+        self._rows_of_window = 0
+        before, self._open = self._open, None
+        if before is not None and before.line.window == window.number:
+            window.todo = deque(task for task in window.todo if task.shard not in before.shards)
+            # The run before may have been cut off with writes under way.
+            window.unanswered = True
+            self._rows_of_window = before.counts.rows
+        else:
+            self._journal.append(
+                WindowLine(
+                    window=window.number,
+                    start=start,
+                    stop=stop,
+                    records=window.records,
+                    digest=self._source.digest(start, stop - start),
+                    file=window.begin.file,
+                    line=window.begin.line,
+                    next_file=window.end.file,
+                    next_line=window.end.line,
+                )
+            )
+        self._sync()
+
+    def window_ends(self, window: OpenWindow) -> None:
+        self._journal.append(WindowDone(window.number))
+        self._sync()
+        self._bytes_before = window.end.position
+        self._window = None
+
+    # --- shards ---------------------------------------------------------------------------------
+
+    def shard_done(self, outcome: ShardOutcome) -> None:
+        written = [
+            (reject.position, self._rejects.append(*self._told(reject), reject)) for reject in outcome.rejects
+        ]
+        self._journal.append(
+            ShardLine(outcome.window, outcome.shard, outcome.counts, written, outcome.unanswered)
+        )
+        self._rows_of_window += outcome.counts.rows
+        self.tally = self.tally.finished(outcome.counts, outcome.rejects)
+
+    def shard_given_up(self, outcome: ShardOutcome) -> None:
+        """
+        A shard that this run does not finish: its rejects can be looked at, but are not in the journal, since
+        the next run does the shard anew.
+        """
+        for reject in outcome.rejects:
+            self._rejects.append_unrecorded(*self._told(reject), reject)
+        self.tally = self.tally.finished(outcome.counts, outcome.rejects)
+
+    def underway(self, worker: int, counts: Counts | None) -> None:
+        """What a worker has done of unfinished shards; None when it is gone."""
+        self.tally = self.tally.underway(worker, counts)
+
+    # --- what is asked --------------------------------------------------------------------------
+
+    @property
+    def commonest_reason(self) -> str | None:
+        """Of the rejects whose shards were finished or given up."""
+        return self._reasons.most_common(1)[0][0].rstrip(".") if self._reasons else None
+
+    @property
+    def bytes_done(self) -> int:
+        """How far in the source the rows with an outcome reach, a window's rows taken to be of one size."""
+        window = self._window
+        if window is None or not window.records:
+            return self._bytes_before
+        share = min(1.0, self._rows_of_window / window.records)
+        return self._bytes_before + int(share * (window.end.position - window.begin.position))
+
+    @property
+    def rejects_so_far(self) -> str | None:
+        """The reject file in the making, if there is anything in it."""
+        return self._rejects.part if self.tally.counts.rejected else None
+
+    # --- the disk -------------------------------------------------------------------------------
+
+    def sync(self, now: float) -> None:
+        """About once a second what was entered reaches the disk; `now` is monotonic seconds."""
+        if now >= self._next_sync:
+            self._next_sync = now + SYNC_SECONDS
+            self._sync()
+
+    def keep(self) -> None:
+        """The load ends here for now: everything entered is on disk."""
+        self._sync()
+
+    def complete(self) -> str | None:
+        """The load is done: the path of the reject file, if there are rejects; the checkpoint is removed."""
+        self._sync()
+        path = self._rejects.finish()
+        self._journal.delete()
+        return path
+
+    def _sync(self) -> None:
+        self._rejects.sync()
+        self._journal.sync()
+
+    def _told(self, reject: Reject) -> tuple[bytes, str, int]:
+        """The record's bytes, its file and line; the reject is counted and named."""
+        span = self._source.span_at(reject.position)
+        assert self._window is not None
+        line = self._window.lines.line_of(reject.position)
+        record = self._source.read(reject.position, reject.size)
+        reason = f"{reject.problem.code.value}: {reject.problem.reason}"
+        self._reasons[reason] += 1
+        if len(self.errors) < NAMED_ERRORS:
+            self.errors.append(f"{span.identity.shown}, line {line:,}: {reject.problem.reason}")
+        return record, span.identity.shown, line

@@ -1,0 +1,231 @@
+"""Everything that can refuse a load, before its first row is written."""
+
+import contextlib
+import os
+import secrets
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+
+from loader.config import LoadConfig
+from loader.decisions.checkpoint import Head, Resume, SourceFile
+from loader.decisions.plan import shard_records
+from loader.decisions.retry import RetryPolicy
+from loader.decisions.rows import allow_large_cells
+from loader.decisions.schema import ItemSchema, build_schema
+from loader.edges.clients import Session, open_session
+from loader.edges.journal import LOCK, Journal, default_state_dir, make_state_directory, state_name
+from loader.edges.lock import FileLock
+from loader.edges.rejects import RejectFile, default_path, discard_part, require_free
+from loader.edges.source import Source
+from loader.edges.spool import Spool
+from loader.edges.table import describe
+from loader.engines.builder import BuildRules
+from loader.engines.ledger import Ledger
+from loader.engines.pipeline import Pipeline
+from loader.engines.windows import Cutter, Place
+from loader.engines.worker import WorkerSetup
+from loader.engines.writer import WriterRules
+from loader.errors import BadState
+from loader.model import Dialect, TableDescription
+
+THREADS = 16
+"""Sender threads a worker: enough to keep a core busy over some ten milliseconds of latency."""
+BYTES_A_WORKER = 1 << 20
+"""A worker costs a quarter of a second to start; by default there is none for less than this."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A load that can begin, or go on: `resume` is what an earlier run has done of it."""
+
+    config: LoadConfig
+    session: Session
+    table: TableDescription
+    source: Source
+    schema: ItemSchema
+    head: Head
+    resume: Resume | None
+    ledger: Ledger
+    spool: Spool
+    workers: int
+    threads: int
+
+    def worker_setup(self) -> WorkerSetup:
+        """For a worker that is started now: credentials are those of this moment."""
+        head = self.head
+        return WorkerSetup(
+            files=self.source.files,
+            build=BuildRules(self.schema, head.dialect, head.winner, head.include_superseded),
+            factory=self.session.factory(self.threads),
+            retry=RetryPolicy(max_retries=self.config.max_retries),
+            write=WriterRules(
+                table=self.table.name,
+                key=self.table.key,
+                per_index=bool(self.table.indexes),
+                threads=self.threads,
+                batch_size=self.config.batch_size,
+            ),
+            seed=head.seed,
+        )
+
+    def pipeline(self, now: float) -> Pipeline:
+        """The windows that are still to be written; `now` is monotonic seconds."""
+        head, resume = self.head, self.resume
+        grace = self.config.late_write_grace
+        done = sum(window.records for window in resume.finished) if resume is not None else 0
+        # A run that ended between two windows may have left writes of the last one under way.
+        between = resume is not None and resume.finished and (resume.open is None or not resume.open.shards)
+        return Pipeline(
+            Cutter(
+                self.source,
+                head.dialect,
+                head.window_size,
+                None if head.limit is None else head.limit - done,
+                _first_place(self.source, resume),
+            ),
+            self.spool,
+            first_window=len(resume.finished) if resume is not None else 0,
+            shard_records=head.shard_records,
+            grace=grace,
+            not_before=now + grace if between else now,
+        )
+
+
+def prepare(config: LoadConfig, stack: ExitStack) -> Prepared:
+    """Check everything and open what the load needs; `stack` closes it. Raises Refused."""
+    allow_large_cells()
+    dialect = Dialect()
+    source = Source.open(config.sources, dialect)
+    stack.callback(source.close)
+    session = open_session(config.connection)
+    with session.factory(1).table_client() as client:
+        table = describe(client, config.table)
+    schema = build_schema(table, source.header, config.types)
+    workers = config.workers or _default_workers(source.total)
+    now = _head(config, table, source, dialect, workers)
+    directory = make_state_directory(
+        config.state_dir or default_state_dir(os.environ),
+        state_name(table.endpoint, table.arn, [span.identity.path for span in source.files]),
+    )
+    lock = stack.enter_context(FileLock(os.path.join(directory, LOCK)))
+    head, resume = _resume_or_begin(config, directory, now, source)
+    try:
+        rejects = RejectFile.open(
+            head.rejects,
+            source.header_record(),
+            source.header,
+            dialect,
+            resume.rejects if resume is not None else None,
+        )
+        stack.callback(rejects.close)
+        journal = Journal.create(directory, head) if resume is None else Journal.resume(directory, resume)
+    except BaseException:
+        if resume is None:
+            _forget(directory, lock)
+        raise
+    stack.callback(journal.close)
+    return Prepared(
+        config=config,
+        session=session,
+        table=table,
+        source=source,
+        schema=schema,
+        head=head,
+        resume=resume,
+        ledger=Ledger(source, journal, rejects, resume),
+        spool=Spool(directory),
+        workers=workers,
+        threads=config.threads or THREADS,
+    )
+
+
+def _default_workers(source_bytes: int) -> int:
+    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(cpus, source_bytes // BYTES_A_WORKER))
+
+
+def _head(
+    config: LoadConfig, table: TableDescription, source: Source, dialect: Dialect, workers: int
+) -> Head:
+    """What this run would begin with, were there no checkpoint."""
+    return Head(
+        table=table.name,
+        arn=table.arn,
+        table_id=table.id,
+        created=table.created,
+        endpoint=table.endpoint,
+        key=table.key,
+        sources=tuple(
+            SourceFile(span.identity.path, span.identity.size, span.identity.modified_ns, span.identity.inode)
+            for span in source.files
+        ),
+        header=source.header,
+        dialect=dialect,
+        types=dict(config.types),
+        # Keyed, so that nobody can make a file whose keys all fall into one place.
+        seed=secrets.randbits(63),
+        window_size=config.window_size,
+        shard_records=config.shard_records or shard_records(min(source.total, config.window_size), workers),
+        limit=config.limit,
+        include_superseded=config.include_superseded,
+        rejects="" if config.rejects is None else os.path.abspath(config.rejects),
+    )
+
+
+def _resume_or_begin(
+    config: LoadConfig, directory: str, now: Head, source: Source
+) -> tuple[Head, Resume | None]:
+    """The head that holds, and what was done under it. Raises BadState where the two do not fit."""
+    named = replace(now, rejects=now.rejects or default_path(config.sources[0], os.getcwd()))
+    try:
+        resume = Journal.load(directory)
+    except BadState:
+        if not config.restart:
+            raise
+        return named, None
+    if resume is None:
+        return named, None
+    if config.restart:
+        anew = replace(now, rejects=now.rejects or resume.head.rejects)
+        # Refused before anything of the old load is given up.
+        require_free(anew.rejects)
+        with contextlib.suppress(FileNotFoundError):
+            discard_part(resume.head.rejects)
+        return anew, None
+    difference = resume.head.mismatch(now) or _changed_content(resume, now, source)
+    if difference is not None:
+        raise BadState(
+            f"This load was begun before and cannot be continued. {difference} "
+            "Undo the change to continue it, or give --restart to load everything anew."
+        )
+    return resume.head, resume
+
+
+def _changed_content(resume: Resume, now: Head, source: Source) -> str | None:
+    """Files whose times changed may still hold the same bytes: of what was read, the digests tell."""
+    if not resume.head.touched(now):
+        return None
+    windows = (*resume.finished, *((resume.open.line,) if resume.open is not None else ()))
+    for window in windows:
+        if source.digest(window.start, window.stop - window.start) != window.digest:
+            shown = source.span_at(window.start).identity.shown
+            return f"The content of {shown} has changed since (at byte {window.start:,} or behind it)."
+    return None
+
+
+def _first_place(source: Source, resume: Resume | None) -> Place:
+    if resume is not None and resume.open is not None:
+        line = resume.open.line
+        return Place(line.file, line.start, line.line)
+    if resume is not None and resume.finished:
+        line = resume.finished[-1]
+        return Place(line.next_file, line.stop, line.next_line)
+    first = source.files[0]
+    return Place(0, first.base + first.data_start, first.first_line)
+
+
+def _forget(directory: str, lock: FileLock) -> None:
+    """A load that is refused before it began leaves nothing."""
+    with contextlib.suppress(OSError):
+        os.unlink(lock.path)
+        os.rmdir(directory)
