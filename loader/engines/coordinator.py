@@ -112,7 +112,7 @@ class _Load:
                 self._pool.stop(0.0)
 
     def _with_reason(self, error: LoaderError) -> LoaderError:
-        """Rejects are counted as they come, but what is wrong with them is told with their shards, at the end."""
+        """Rejects are counted as they come; what is wrong with them is told with their shards, at the end."""
         reason = self._ledger.commonest_reason
         if not isinstance(error, Stopped) or reason is None:
             return error
