@@ -119,24 +119,36 @@ def cut_shards(window: SortedWindow, records: int) -> list[tuple[int, int]]:
 
     Cuts lie only where the hash changes, so rows of one key stay together, however many there are.
     """
-    total = len(window)
-    if total == 0:
-        return []
-    hashes = window.keys >> np.uint64(window.bits)
-    begins = np.flatnonzero(np.concatenate(([True], hashes[1:] != hashes[:-1])))
-    del hashes
-    # A group counts with its last row, the one that is written; the others are only read.
-    lasts = np.append(begins[1:], total) - 1
-    low = np.uint64((1 << window.bits) - 1)
-    sizes = window.sizes[(window.keys[lasts] & low).astype(np.intp)] & np.uint32(UNCLOSED - 1)
-    volume = np.cumsum(sizes, dtype=np.int64)
     shards = []
-    group, groups = 0, len(begins)
-    while group < groups:
-        start = int(begins[group])
-        done = int(volume[group - 1]) if group else 0
-        by_records = int(np.searchsorted(begins, start + records))
-        by_volume = int(np.searchsorted(volume, done + SHARD_BYTES, side="right"))
-        group = max(group + 1, min(by_records, by_volume))
-        shards.append((start, int(begins[group]) if group < groups else total))
+    start, total = 0, len(window)
+    while start < total:
+        stop = _next_border(window, min(start + records, total))
+        stop = start + _fitting(window, start, stop)
+        shards.append((start, stop))
+        start = stop
     return shards
+
+
+def _next_border(window: SortedWindow, at: int) -> int:
+    """The first place from `at` on where the hash changes; `at` is not 0."""
+    bits = np.uint64(window.bits)
+    while at < len(window):
+        hashes = window.keys[at - 1 : at + _PIECE] >> bits
+        changes = np.flatnonzero(hashes[1:] != hashes[:-1])
+        if len(changes):
+            return at + int(changes[0])
+        at += _PIECE
+    return len(window)
+
+
+def _fitting(window: SortedWindow, start: int, stop: int) -> int:
+    """How many entries of [start, stop), whole groups of one hash and at least one, a shard takes."""
+    keys = window.keys[start:stop]
+    hashes = keys >> np.uint64(window.bits)
+    lasts = np.append(np.flatnonzero(hashes[1:] != hashes[:-1]), len(keys) - 1)
+    # A group counts with its last row, the one that is written; the others are only read.
+    low = np.uint64((1 << window.bits) - 1)
+    sizes = window.sizes[(keys[lasts] & low).astype(np.intp)] & np.uint32(UNCLOSED - 1)
+    volume = np.cumsum(sizes, dtype=np.int64)
+    groups = max(1, int(np.searchsorted(volume, SHARD_BYTES, side="right")))
+    return int(lasts[min(groups, len(lasts)) - 1]) + 1

@@ -160,7 +160,11 @@ class Pipeline:
             return None
         number, self._number = indexing.number, indexing.number + 1
         indexes = [index for index in indexing.indexes if index is not None]
+        indexing.indexes.clear()
+        lines = LineTable(indexing.chunks, indexes)
         window = sort_window(indexes)
+        # The window has hashes and sizes now, the line table the positions: the rest would be a second copy.
+        del indexes
         spool = self._spool.write(number, entries(window))
         shards = cut_shards(window, self._shard_records)
         return OpenWindow(
@@ -168,6 +172,6 @@ class Pipeline:
             indexing.begin,
             indexing.end,
             indexing.records,
-            LineTable(indexing.chunks, indexes),
+            lines,
             deque(ShardTask(number, shard, *bounds, spool) for shard, bounds in enumerate(shards)),
         )
