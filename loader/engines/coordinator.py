@@ -95,13 +95,7 @@ class _Load:
                 rows = self._ledger.resumed
                 self._on_event(self._event(f"Continuing an interrupted load: {rows:,} rows are done."))
             self._loop()
-            if self._stop.requested is not None:
-                return self._interrupted(self._stop.requested)
-            self._wind_down(END_SECONDS)
-            summary = self._summary(complete=True, rejects=self._ledger.complete())
-            self._phase = Phase.DONE
-            self._on_event(self._event())
-            return summary
+            return self._complete() if self._pipeline.finished else self._interrupted()
         except LoaderError as error:
             self._end_early()
             told = self._with_reason(error)
@@ -127,12 +121,19 @@ class _Load:
             # What ended the load may stand in the way here too; what was synced before is on disk.
             _log.warning("While the load was ended: %s", another)
 
-    def _interrupted(self, reason: str) -> Summary:
+    def _complete(self) -> Summary:
+        self._wind_down(END_SECONDS)
+        summary = self._summary(complete=True, rejects=self._ledger.complete())
+        self._phase = Phase.DONE
+        self._on_event(self._event())
+        return summary
+
+    def _interrupted(self) -> Summary:
         self._phase = Phase.DRAINING
         self._show()
         self._wind_down(DRAIN_SECONDS)
         self._ledger.keep()
-        return self._summary(interrupted=reason, rejects=self._ledger.rejects_so_far)
+        return self._summary(interrupted=self._stop.requested, rejects=self._ledger.rejects_so_far)
 
     # --- the loop -------------------------------------------------------------------------------
 
