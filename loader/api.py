@@ -8,6 +8,7 @@ from typing import Any
 
 from loader.config import ConnectionConfig, LoadConfig
 from loader.engines.coordinator import Stop, run_load
+from loader.errors import BadSource
 from loader.model import ProgressEvent, Summary
 
 
@@ -75,6 +76,8 @@ class DynamoDBLoader:
         Raises loader.errors.Refused when nothing was started, Stopped or Fatal (with `summary`) when the load
         ended early; rejected rows raise nothing and are in the result.
         """
+        if not all(isinstance(path, str | os.PathLike) for path in paths):
+            raise BadSource("Give each path as an argument of its own: load_csv('a.csv', 'b.csv').")
         config = LoadConfig(sources=tuple(os.fspath(path) for path in paths), **self._base)
         self._stop = Stop()
         return _result(run_load(config, self._on_event, self._stop))

@@ -31,6 +31,11 @@ class RejectLimit:
     count: int | None = None
     percent: float | None = None
 
+    def __post_init__(self) -> None:
+        _at_least("--max-rejects", self.count, 0)
+        if self.percent is not None and not 0 <= self.percent <= 100:
+            raise BadOption(f"--max-rejects {self.percent}%: give a share from 0% to 100%.")
+
 
 @dataclass(frozen=True, slots=True)
 class LoadConfig:
@@ -72,6 +77,14 @@ class LoadConfig:
         _at_least("--limit", self.limit, 0)
         _at_least("--window-size", self.window_size, MIN_WINDOW_SIZE)
         _at_least("shard_records", self.shard_records, 1)
+        if not self.late_write_grace >= 0:
+            raise BadOption(f"late_write_grace {self.late_write_grace}: give a number of seconds, 0 or more.")
+        if not isinstance(self.max_rejects, RejectLimit | None):
+            raise BadOption(
+                f"max_rejects {self.max_rejects!r}: give a RejectLimit, such as RejectLimit(count=100)."
+            )
+        if not isinstance(self.types, Mapping):
+            raise BadOption(f"types {self.types!r}: give a mapping, such as {{'age': 'N'}}.")
         if not self.stall_timeout > 0:
             raise BadOption(f"--stall-timeout {self.stall_timeout:g}: give a number of seconds above 0.")
         check_types(self.types)
@@ -117,10 +130,10 @@ _UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 
 def parse_size(option: str, text: str) -> int:
     """`1048576`, `64k`, `64KiB`, `1g` as bytes; the units are powers of 1,024."""
-    match = re.fullmatch(r"(\d+)\s*([kmgt]?)(?:i?b)?", text.strip().lower(), re.ASCII)
+    match = re.fullmatch(r"(\d{1,15})\s*(?:([kmgt])i?)?b?", text.strip(), re.ASCII | re.IGNORECASE)
     if match is None:
         raise BadOption(f"{option} {text!r}: give a number of bytes, such as 1048576, 64MiB or 1GiB.")
-    return int(match[1]) * _UNITS[match[2]]
+    return int(match[1]) * _UNITS[(match[2] or "").lower()]
 
 
 def parse_reject_limit(text: str) -> RejectLimit:

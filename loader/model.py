@@ -246,7 +246,8 @@ class ProgressEvent:
     The whole load at one moment, for whoever shows it.
 
     `counts` cover this run and the runs before it (`resumed` rows of them); `bytes_done` of
-    `bytes_total` is how far in the source the rows with an outcome reach, for an estimate of the rest.
+    `bytes_total` is how far in the source the rows with an outcome reach, for an estimate of the rest;
+    `bytes_total` is 0 where it is not known how far the load will go (--limit).
     """
 
     phase: Phase

@@ -33,6 +33,12 @@ def parse_records(records: Sequence[bytes], header: Header, dialect: Dialect) ->
     return [row if len(row) == width else _wrong_count(row, width) for row in rows]
 
 
+def cells_of(record: bytes, dialect: Dialect) -> list[str]:
+    """The cells of a closed record, whatever is wrong with it: bytes that are not UTF-8 become surrogates."""
+    (row,) = _split((record.decode(errors="surrogateescape"),), dialect)
+    return row
+
+
 def is_superseded(row: Sequence[str], header: Header) -> bool:
     """True for a row of a reject file whose key a later row wrote, as its `_superseded` cell tells."""
     return header.reject_columns > 0 and BOOLEANS.get(row[-1].lower(), False)
@@ -58,7 +64,7 @@ def _wrong_count(row: Sequence[str], width: int) -> Problem:
 
 def _not_utf8(record: bytes, offset: int, header: Header, dialect: Dialect) -> Problem:
     # Strict decoding gives no lone surrogates, so one that surrogateescape puts in marks the bad byte's cell.
-    (row,) = _split((record.decode(errors="surrogateescape"),), dialect)
+    row = cells_of(record, dialect)
     trouble = f"byte {offset:,} of the record (counted from 0), 0x{record[offset]:02x}, is not UTF-8"
     if len(row) != header.width:
         return Problem(RejectCode.NOT_UTF8, trouble)

@@ -62,7 +62,12 @@ class Tally:
         settled = self.finished_counts
         return settled.rows >= PERCENT_FROM and settled.rejected * 100 > share * settled.rows
 
+    @property
+    def all_rejected(self) -> bool:
+        """
+        Whether nothing at all was written although many rows were tried.
 
-def all_rejected(counts: Counts) -> bool:
-    """Whether nothing at all was written although many rows were tried."""
-    return counts.written == 0 and counts.rejected >= ALL_REJECTED_ROWS
+        Finished shards of this run alone: bad rows are known at once and others a round trip later, and what
+        was wrong in an earlier run may be mended.
+        """
+        return self.done.written == 0 and self.done.rejected >= ALL_REJECTED_ROWS

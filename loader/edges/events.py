@@ -70,7 +70,21 @@ class Drained:
     """The last message of a worker that was told to drain."""
 
 
-FromWorker = ChunkIndexed | Report | Halted | Crashed | Drained
+@dataclass(frozen=True, slots=True)
+class NeedCredentials:
+    """The service refuses the credentials: perhaps there are newer ones than those handed down."""
+
+
+@dataclass(frozen=True, slots=True)
+class Logged:
+    """A line for the log, which the coordinator keeps; `level` as in logging."""
+
+    logger: str
+    level: int
+    text: str
+
+
+FromWorker = ChunkIndexed | Report | Halted | Crashed | Drained | NeedCredentials | Logged
 
 # --- the queues ---------------------------------------------------------------------------------
 
@@ -101,7 +115,11 @@ class QueueReader(Generic[M]):
 
     def get(self) -> M:
         """The next message. Raises EOFError once the process at the other end is gone."""
-        message: M = self.connection.recv()
+        try:
+            message: M = self.connection.recv()
+        except OSError as error:
+            # It was killed in the middle of a message.
+            raise EOFError from error
         return message
 
     def ready(self) -> bool:

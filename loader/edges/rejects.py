@@ -119,14 +119,17 @@ class RejectFile:
         Add a reject: its record's bytes, the file and line where it begins. The bytes it takes in the file,
         which the checkpoint must come to know: what stands where is found again by adding these up.
 
-        Raises DiskFailed.
+        Only remembers it for the next `sync`: so a shard's rejects are all there, or none.
         """
         data = self._form.line(record, shown_file, line, reject)
         self._enter(reject.position, len(data))
         self._waiting += data
-        if len(self._waiting) >= _PIECE:
-            self._write()
         return len(data)
+
+    @property
+    def waiting(self) -> int:
+        """Bytes that were appended and not synced."""
+        return len(self._waiting)
 
     def append_unrecorded(self, record: bytes, shown_file: str, line: int, reject: Reject) -> None:
         """

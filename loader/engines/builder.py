@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from loader.decisions.attributes import ItemEncoder
 from loader.decisions.batch import Item
 from loader.decisions.plan import ENTRY_SAME, ENTRY_UNCLOSED
-from loader.decisions.rows import is_superseded, parse_records
+from loader.decisions.rows import cells_of, is_superseded, parse_records
 from loader.decisions.schema import ItemSchema
 from loader.edges.source import Source
 from loader.engines.outcomes import Outcomes
@@ -88,18 +88,22 @@ class Builder:
 
     def _rows(self, shard: int, which: Sequence[int]) -> Iterator[tuple[int, list[str]]]:
         """The rows of these entries; those that are none, or not to be loaded, are entered and left out."""
+        for entry, row in self._rows_and_problems(shard, which):
+            if isinstance(row, Problem):
+                self.reject(shard, entry, row)
+            else:
+                yield entry, row
+
+    def _rows_and_problems(
+        self, shard: int, which: Sequence[int]
+    ) -> Iterator[tuple[int, list[str] | Problem]]:
         header = self._rules.schema.header
         for at in range(0, len(which), _TOGETHER):
             numbers, records = self._read(shard, which[at : at + _TOGETHER])
             rows = parse_records(records, header, self._rules.dialect)
             for entry, row in zip(numbers, rows, strict=True):
-                if isinstance(row, Problem):
-                    self.reject(shard, entry, row)
-                elif (
-                    header.reject_columns
-                    and not self._rules.include_superseded
-                    and is_superseded(row, header)
-                ):
+                skipped = header.reject_columns and not self._rules.include_superseded
+                if skipped and not isinstance(row, Problem) and is_superseded(row, header):
                     # Mending an old row must not undo a newer one: it stays superseded.
                     self._outcomes.duplicates(shard, 1)
                 else:
@@ -126,18 +130,33 @@ class Builder:
         a number for each is held.
         """
         by_key: dict[bytes, array[int]] = {}
+        bad: list[tuple[int, Problem]] = []
         key_of = self._rules.schema.key.key_of
-        for entry, row in self._rows(shard, range(begin, end)):
+        for entry, row in self._rows_and_problems(shard, range(begin, end)):
+            if isinstance(row, Problem):
+                bad.append((entry, row))
+                continue
             key = key_of(row)
             if key is None:
                 # Without a key nothing can be superseded; the encoder says what is wrong with it.
                 yield from self._alone(shard, entry, row)
             else:
                 by_key.setdefault(key, array("Q")).append(entry)
-        for same_key in by_key.values():
+        winners: dict[bytes, int] = {}
+        for key, same_key in by_key.items():
             item = self._first_valid(shard, same_key)
             if item is not None:
+                winners[key] = item.entry
                 yield item
+        for entry, problem in bad:
+            key = key_of(self._cells(shard, entry)) if winners else None
+            later = key is not None and winners.get(key, -1) > entry
+            self.reject(shard, entry, problem, superseded=later)
+
+    def _cells(self, shard: int, entry: int) -> list[str]:
+        record = self._entries[shard][entry]
+        data = self._source.read(int(record["start"]), int(record["size"]))
+        return cells_of(data, self._rules.dialect)
 
     def _alone(self, shard: int, entry: int, row: list[str]) -> Iterable[Item]:
         item = self._encoder.encode(row)

@@ -7,7 +7,6 @@ from contextlib import ExitStack
 from functools import partial
 
 from loader.config import LoadConfig
-from loader.decisions.tally import all_rejected
 from loader.edges.events import (
     ChunkIndexed,
     Crashed,
@@ -16,6 +15,8 @@ from loader.edges.events import (
     FreshCredentials,
     FromWorker,
     Halted,
+    Logged,
+    NeedCredentials,
     Report,
 )
 from loader.engines.pipeline import WindowBegins, WindowEnds
@@ -29,6 +30,10 @@ _log = logging.getLogger(__name__)
 TICK = 0.1
 """Seconds between looks at the clock when no worker has anything to say."""
 RESUME_HINT = "Give the same command again to continue where it stopped; with --restart it begins anew."
+SOURCE_SECONDS = 5.0
+"""How often the files are looked at: a load of hours shall not find out at its end that one has changed."""
+RENEWAL_SECONDS = 30.0
+"""Credentials that were refused are asked for anew no more often than this."""
 DEATHS = 3
 """A shard that this many workers died of is not tried again."""
 DRAIN_SECONDS = 60.0
@@ -88,8 +93,20 @@ class _Load:
         self._last_change = self._began
         self._last_rows = -1
         self._next_tick = self._began
+        self._next_source_check = self._began + SOURCE_SECONDS
+        self._next_renewal = self._began
+        self._idle_deaths = 0
 
     def run(self) -> Summary:
+        prepared = self._prepared
+        _log.info(
+            "Loading %d files, %d bytes, into %s with %d workers of %d threads.",
+            len(prepared.source.files),
+            prepared.source.total,
+            prepared.table.arn,
+            prepared.workers,
+            prepared.threads,
+        )
         try:
             if self._ledger.resumed:
                 rows = self._ledger.resumed
@@ -101,6 +118,9 @@ class _Load:
             told = self._with_reason(error)
             told.summary = self._summary(rejects=self._ledger.rejects_so_far)
             raise told from error.__cause__
+        except BaseException:
+            self._end_early()
+            raise
         finally:
             if self._pool is not None:
                 self._pool.stop(0.0)
@@ -117,12 +137,14 @@ class _Load:
         try:
             self._wind_down(END_SECONDS)
             self._ledger.keep()
+            self._pipeline.discard()
         except LoaderError as another:
             # What ended the load may stand in the way here too; what was synced before is on disk.
             _log.warning("While the load was ended: %s", another)
 
     def _complete(self) -> Summary:
         self._wind_down(END_SECONDS)
+        _log.info("Every row has its outcome: %s", self._ledger.tally.counts)
         summary = self._summary(complete=True, rejects=self._ledger.complete())
         self._phase = Phase.DONE
         self._on_event(self._event())
@@ -133,6 +155,7 @@ class _Load:
         self._show()
         self._wind_down(DRAIN_SECONDS)
         self._ledger.keep()
+        self._pipeline.discard()
         return self._summary(interrupted=self._stop.requested, rejects=self._ledger.rejects_so_far)
 
     # --- the loop -------------------------------------------------------------------------------
@@ -189,12 +212,17 @@ class _Load:
                 self._crash = f"A worker met a bug: {message.traceback.strip().splitlines()[-1]}"
             case Died():
                 self._replace(number, message)
+            case NeedCredentials():
+                self._renew_refused_credentials()
+            case Logged():
+                logging.getLogger(message.logger).log(message.level, "%s", message.text)
             case Drained():
                 pass
 
     def _take_report(self, number: int, report: Report) -> None:
         assert self._pool is not None
         for outcome in report.finished:
+            self._idle_deaths = 0
             self._pool.settle(number, partial(_is_shard, outcome))
             self._pipeline.shard_done(outcome.shard, unanswered=outcome.unanswered)
             self._ledger.shard_done(outcome)
@@ -207,6 +235,9 @@ class _Load:
         assert self._pool is not None
         self._prepared.source.check_unchanged()
         self._ledger.underway(number, None)
+        self._idle_deaths += not death.open
+        if self._idle_deaths >= DEATHS:
+            raise WorkerFailed(f"{DEATHS} worker processes in a row died with nothing to do. {self._crash}")
         for task in death.open:
             self._deaths[task] = self._deaths.get(task, 0) + 1
             if self._deaths[task] >= DEATHS:
@@ -230,6 +261,9 @@ class _Load:
         self._next_tick = now + TICK
         self._ledger.sync(now)
         self._renew_credentials()
+        if now >= self._next_source_check:
+            self._next_source_check = now + SOURCE_SECONDS
+            self._prepared.source.check_unchanged()
         if now - self._last_change > self._prepared.config.stall_timeout:
             raise Stalled(
                 f"Nothing was written for {self._prepared.config.stall_timeout:g} seconds (--stall-timeout). "
@@ -245,11 +279,23 @@ class _Load:
         if credentials is not None and self._pool is not None:
             self._pool.broadcast(FreshCredentials(credentials))
 
+    def _renew_refused_credentials(self) -> None:
+        """Once for all workers: each of them tells of the same expiry."""
+        now = time.monotonic()
+        if now < self._next_renewal:
+            return
+        self._next_renewal = now + RENEWAL_SECONDS
+        credentials = self._prepared.session.renewed()
+        if credentials is not None and self._pool is not None:
+            _log.info("The service refused the credentials; there are new ones.")
+            self._pool.broadcast(FreshCredentials(credentials))
+
     def _check_limits(self) -> None:
-        counts = self._ledger.tally.counts
-        if all_rejected(counts):
-            raise EverythingRejected(f"All of the first {counts.rejected:,} rows were rejected.")
-        if self._ledger.tally.past(self._prepared.config.max_rejects):
+        tally = self._ledger.tally
+        if tally.all_rejected:
+            raise EverythingRejected(f"All of the first {tally.done.rejected:,} rows were rejected.")
+        if tally.past(self._prepared.config.max_rejects):
+            counts = tally.counts
             raise TooManyRejects(
                 f"{counts.rejected:,} of {counts.rows:,} rows were rejected, more than --max-rejects allows."
             )
@@ -272,7 +318,7 @@ class _Load:
             counts=self._ledger.tally.counts,
             resumed=self._ledger.resumed,
             bytes_done=self._ledger.bytes_done,
-            bytes_total=self._prepared.source.total,
+            bytes_total=self._prepared.source.total if self._prepared.config.limit is None else 0,
             workers=len(self._pool) if self._pool is not None else 0,
             message=message,
         )

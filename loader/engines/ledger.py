@@ -1,5 +1,6 @@
 """The books of a load: journal, reject file and tally, kept by the coordinator alone."""
 
+import logging
 from collections import Counter, deque
 
 from loader.decisions.checkpoint import Resume, ShardLine, WindowDone, WindowLine
@@ -8,10 +9,15 @@ from loader.edges.journal import Journal
 from loader.edges.rejects import RejectFile
 from loader.edges.source import Source
 from loader.engines.pipeline import OpenWindow
+from loader.errors import SourceChanged
 from loader.model import Counts, Reject, ShardOutcome
+
+_log = logging.getLogger(__name__)
 
 SYNC_SECONDS = 1.0
 """How much of what was done a crash may make a restart do again."""
+WAITING_BYTES = 8 << 20
+"""Rejects are synced earlier when so much of them waits."""
 NAMED_ERRORS = 100
 
 
@@ -47,6 +53,12 @@ class Ledger:
         self._rows_of_window = 0
         before, self._open = self._open, None
         if before is not None and before.line.window == window.number:
+            line = before.line
+            if (line.start, line.records) != (start, window.records):
+                raise SourceChanged(
+                    f"Window {window.number} of the source is not what it was when the load was interrupted. "
+                    "Load it again with --restart."
+                )
             window.todo = deque(task for task in window.todo if task.shard not in before.shards)
             # The run before may have been cut off with writes under way.
             window.unanswered = True
@@ -65,6 +77,7 @@ class Ledger:
                     next_line=window.end.line,
                 )
             )
+        _log.info("Window %d: %d records, bytes %d to %d.", window.number, window.records, start, stop)
         self._sync()
 
     def window_ends(self, window: OpenWindow) -> None:
@@ -76,12 +89,18 @@ class Ledger:
     # --- shards ---------------------------------------------------------------------------------
 
     def shard_done(self, outcome: ShardOutcome) -> None:
+        # Reading the records may fail; from here to the journal's line nothing else can.
+        told = [self._told(reject) for reject in outcome.rejects]
         written = [
-            (reject.position, self._rejects.append(*self._told(reject), reject)) for reject in outcome.rejects
+            (reject.position, self._rejects.append(*each, reject))
+            for reject, each in zip(outcome.rejects, told, strict=True)
         ]
         self._journal.append(
             ShardLine(outcome.window, outcome.shard, outcome.counts, written, outcome.unanswered)
         )
+        if self._rejects.waiting > WAITING_BYTES:
+            self._sync()
+        _log.debug("Shard %d of window %d: %s", outcome.shard, outcome.window, outcome.counts)
         self._rows_of_window += outcome.counts.rows
         self.tally = self.tally.finished(outcome.counts, outcome.rejects)
 

@@ -136,6 +136,12 @@ class Pipeline:
             elif isinstance(task, IndexTask) and self._indexing is not None:
                 self._again.append(task)
 
+    def discard(self) -> None:
+        """The load ends here for now: what lies in the spool is of no use to the run that continues."""
+        for window in (self._writing, self._ready):
+            if window is not None:
+                self._spool.remove(window.number)
+
     def _next_shard(self) -> ShardTask | None:
         if self._writing is None or not self._writing.todo:
             return None

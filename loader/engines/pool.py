@@ -2,11 +2,15 @@
 
 import contextlib
 import multiprocessing
+import signal
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from multiprocessing import resource_tracker
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
+from types import ModuleType
 
 from loader.edges.events import (
     Drain,
@@ -17,7 +21,8 @@ from loader.edges.events import (
     ToWorker,
     one_way_queue,
 )
-from loader.engines.worker import WorkerSetup, run_worker
+from loader.engines.worker import PARENTS_SIGNALS, WorkerSetup, run_worker
+from loader.errors import WorkerFailed
 from loader.model import IndexTask, ShardTask
 
 OPEN_TASKS = 4
@@ -43,6 +48,27 @@ class Died:
     open: tuple[IndexTask | ShardTask, ...]
 
 
+@contextlib.contextmanager
+def _as_a_worker_should_find_it() -> Iterator[None]:
+    """
+    What a process that is spawned takes over: no main module, and the parent's signals blocked.
+
+    It would import the script that the user runs again, though it needs nothing of it: a script without a
+    guard around its load would load again in every worker. And until it ignores signals itself, one sent to
+    the whole group would end it with a traceback.
+    """
+    # It is started with the first process, and lets signals through again then.
+    resource_tracker.ensure_running()
+    main = sys.modules["__main__"]
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, PARENTS_SIGNALS)
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 class WorkerPool:
     """
     `size` spawned processes. The numbers of workers are never used twice, so a late message is nobody else's.
@@ -60,15 +86,23 @@ class WorkerPool:
         return len(self._workers)
 
     def start_one(self) -> None:
-        task_reader, task_writer = one_way_queue(self._context)
-        event_reader, event_writer = one_way_queue(self._context)
-        process = self._context.Process(
-            target=run_worker,
-            args=(self._setup(), task_reader, event_writer),
-            name=f"ddbload-worker-{self._next}",
-            daemon=True,
-        )
-        process.start()
+        """Raises WorkerFailed where the machine has no room for one more."""
+        try:
+            task_reader, task_writer = one_way_queue(self._context)
+            event_reader, event_writer = one_way_queue(self._context)
+            process = self._context.Process(
+                target=run_worker,
+                args=(self._setup(), task_reader, event_writer),
+                name=f"ddbload-worker-{self._next}",
+                daemon=True,
+            )
+            with _as_a_worker_should_find_it():
+                process.start()
+        except OSError as error:
+            raise WorkerFailed(
+                f"Worker process {len(self) + 1} cannot be started: {error.strerror}. "
+                "Ask for fewer with --workers."
+            ) from error
         # Held here, these would hide the death of the other side.
         task_reader.close()
         event_writer.close()
@@ -125,7 +159,7 @@ class WorkerPool:
         while worker.number in self._workers and worker.events.ready():
             try:
                 message = worker.events.get()
-            except (EOFError, ConnectionResetError):
+            except EOFError:
                 del self._workers[worker.number]
                 self._close(worker)
                 yield worker.number, Died(worker.process.exitcode, tuple(worker.open))

@@ -1,6 +1,7 @@
 """Everything that can refuse a load, before its first row is written."""
 
 import contextlib
+import logging
 import os
 import secrets
 from contextlib import ExitStack
@@ -36,7 +37,12 @@ BYTES_A_WORKER = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A load that can begin, or go on: `resume` is what an earlier run has done of it."""
+    """
+    A load that can begin, or go on: `resume` is what an earlier run has done of it.
+
+    `late_writes`: writes of an earlier run may still be applied that the first ones of this run must not
+    overtake.
+    """
 
     config: LoadConfig
     session: Session
@@ -45,6 +51,7 @@ class Prepared:
     schema: ItemSchema
     head: Head
     resume: Resume | None
+    late_writes: bool
     ledger: Ledger
     spool: Spool
     workers: int
@@ -66,6 +73,7 @@ class Prepared:
                 batch_size=self.config.batch_size,
             ),
             seed=head.seed,
+            log_level=logging.getLogger("loader").getEffectiveLevel(),
         )
 
     def pipeline(self, now: float) -> Pipeline:
@@ -73,8 +81,6 @@ class Prepared:
         head, resume = self.head, self.resume
         grace = self.config.late_write_grace
         done = sum(window.records for window in resume.finished) if resume is not None else 0
-        # A run that ended between two windows may have left writes of the last one under way.
-        between = resume is not None and resume.finished and (resume.open is None or not resume.open.shards)
         return Pipeline(
             Cutter(
                 self.source,
@@ -87,7 +93,7 @@ class Prepared:
             first_window=len(resume.finished) if resume is not None else 0,
             shard_records=head.shard_records,
             grace=grace,
-            not_before=now + grace if between else now,
+            not_before=now + grace if self.late_writes else now,
         )
 
 
@@ -108,7 +114,7 @@ def prepare(config: LoadConfig, stack: ExitStack) -> Prepared:
         state_name(table.endpoint, table.arn, [span.identity.path for span in source.files]),
     )
     lock = stack.enter_context(FileLock(os.path.join(directory, LOCK)))
-    head, resume = _resume_or_begin(config, directory, now, source)
+    head, resume, late_writes = _resume_or_begin(config, directory, now, source)
     try:
         rejects = RejectFile.open(
             head.rejects,
@@ -132,6 +138,7 @@ def prepare(config: LoadConfig, stack: ExitStack) -> Prepared:
         schema=schema,
         head=head,
         resume=resume,
+        late_writes=late_writes,
         ledger=Ledger(source, journal, rejects, resume),
         spool=Spool(directory),
         workers=workers,
@@ -174,31 +181,36 @@ def _head(
 
 def _resume_or_begin(
     config: LoadConfig, directory: str, now: Head, source: Source
-) -> tuple[Head, Resume | None]:
-    """The head that holds, and what was done under it. Raises BadState where the two do not fit."""
+) -> tuple[Head, Resume | None, bool]:
+    """
+    The head that holds, what was done under it, and whether writes of an earlier run may come late. Raises
+    BadState where a checkpoint does not fit.
+    """
     named = replace(now, rejects=now.rejects or default_path(config.sources[0], os.getcwd()))
     try:
         resume = Journal.load(directory)
     except BadState:
         if not config.restart:
             raise
-        return named, None
+        return named, None, True
     if resume is None:
-        return named, None
+        return named, None, False
     if config.restart:
         anew = replace(now, rejects=now.rejects or resume.head.rejects)
         # Refused before anything of the old load is given up.
         require_free(anew.rejects)
         with contextlib.suppress(FileNotFoundError):
             discard_part(resume.head.rejects)
-        return anew, None
+        return anew, None, resume.last is not None
     difference = resume.head.mismatch(now) or _changed_content(resume, now, source)
     if difference is not None:
         raise BadState(
             f"This load was begun before and cannot be continued. {difference} "
             "Undo the change to continue it, or give --restart to load everything anew."
         )
-    return resume.head, resume
+    # A run that ended between two windows may have left writes of the last one under way.
+    between = bool(resume.finished) and (resume.open is None or not resume.open.shards)
+    return resume.head, resume, between
 
 
 def _changed_content(resume: Resume, now: Head, source: Source) -> str | None:

@@ -72,6 +72,8 @@ class Cutter:
             assert borders is not None
             count = self._fitting(borders, window)
             if count == 0 and len(borders.starts):
+                # Not before blank lines that may be here: where these are seen depends on the blocks read.
+                self._go_to_next_record(borders)
                 return None
             chunk = self._chunk(len(window.chunks), borders, count)
             if chunk.records:
@@ -139,13 +141,16 @@ class Cutter:
         begin = self._place
         self._taken += count
         if self._taken < len(borders.starts):
-            position, lines = int(borders.starts[self._taken]), int(borders.lines[self._taken])
+            self._go_to_next_record(borders)
         else:
-            position, lines = scanner.open_start, scanner.open_line
-        self._place = Place(begin.file, position, self._scanner_line + lines)
+            self._place = Place(begin.file, scanner.open_start, self._scanner_line + scanner.open_line)
         if self._left is not None:
             self._left -= count
-        return Chunk(number, begin.position, position, begin.line, count)
+        return Chunk(number, begin.position, self._place.position, begin.line, count)
+
+    def _go_to_next_record(self, borders: Borders) -> None:
+        position, lines = int(borders.starts[self._taken]), int(borders.lines[self._taken])
+        self._place = Place(self._place.file, position, self._scanner_line + lines)
 
 
 @dataclass(slots=True)

@@ -24,6 +24,8 @@ from loader.edges.events import (
     FreshCredentials,
     FromWorker,
     Halted,
+    Logged,
+    NeedCredentials,
     QueueReader,
     QueueWriter,
     ToWorker,
@@ -37,6 +39,8 @@ from loader.errors import LoaderError
 from loader.model import FileSpan, IndexTask, ShardTask
 
 OPEN_SHARDS = 4
+PARENTS_SIGNALS = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
+"""A terminal, or whoever ends a service, sends them to all processes of a group."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,23 +53,44 @@ class WorkerSetup:
     retry: RetryPolicy
     write: WriterRules
     seed: int
+    log_level: int
 
 
 def run_worker(setup: WorkerSetup, tasks: Connection, events: Connection) -> None:
     """The life of a worker process; it ends when told to drain, when it fails, or with its parent."""
-    # Signals are the parent's: it tells its workers to drain. A terminal sends them to all of its group.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    # What matters is reported to the coordinator; a line on standard error would run into its progress bars.
-    logging.getLogger().addHandler(logging.NullHandler())
+    # Signals are the parent's: it tells its workers to drain. They were blocked until here.
+    for number in PARENTS_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, PARENTS_SIGNALS)
     allow_large_cells()
     to_coordinator: QueueWriter[FromWorker] = QueueWriter(events)
+    _log_to(to_coordinator, setup.log_level)
     try:
         worker = _Worker(setup, QueueReader(tasks), to_coordinator)
     except LoaderError as error:
         to_coordinator.put(Halted(error))
         return
     worker.run()
+
+
+class _ToCoordinator(logging.Handler):
+    """Log lines are the coordinator's to keep: on standard error they would run into its progress bars."""
+
+    def __init__(self, events: QueueWriter[FromWorker]) -> None:
+        super().__init__()
+        self._events = events
+
+    def emit(self, record: logging.LogRecord) -> None:
+        with contextlib.suppress(BrokenPipeError):
+            self._events.put(Logged(record.name, record.levelno, record.getMessage()))
+
+
+def _log_to(events: QueueWriter[FromWorker], level: int) -> None:
+    root = logging.getLogger()
+    root.handlers = [_ToCoordinator(events)]
+    # Of other packages only what is wrong: at finer levels they log whole requests.
+    root.setLevel(max(level, logging.WARNING))
+    logging.getLogger("loader").setLevel(level)
 
 
 class _Worker:
@@ -83,7 +108,13 @@ class _Worker:
         self._builder = Builder(self._source, setup.build, self._outcomes)
         self._transport = setup.factory.transport(setup.write.table)
         self._writer = Writer(
-            self._transport, setup.write, setup.retry, self._outcomes, self._builder, self._fail
+            self._transport,
+            setup.write,
+            setup.retry,
+            self._outcomes,
+            self._builder,
+            on_failure=self._fail,
+            on_denied=self._ask_for_credentials,
         )
 
     def run(self) -> None:
@@ -145,6 +176,9 @@ class _Worker:
             else:
                 self._failure = Crashed("".join(traceback.format_exception(error)))
         self._stop()
+
+    def _ask_for_credentials(self) -> None:
+        self._events.put(NeedCredentials())
 
     def _report(self) -> None:
         # A coordinator that is gone is the listener's business; a report to it is nobody's.

@@ -1,0 +1,221 @@
+"""One batch on its way: what each answer means for its items, without sending, waiting or reading a clock."""
+
+import logging
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+
+import orjson
+
+from loader.decisions.batch import Item, halves
+from loader.decisions.keys import key_of_item
+from loader.decisions.retry import (
+    Attempt,
+    Decision,
+    Done,
+    Halt,
+    Reject,
+    Resend,
+    RetryPolicy,
+    Split,
+    decide,
+)
+from loader.decisions.tally import ALL_REFUSED_BATCHES
+from loader.decisions.wire import UNREADABLE, Answer, Throttled, Transient, Written
+from loader.engines.builder import Builder
+from loader.engines.outcomes import Outcomes
+from loader.errors import ConnectionFault, EverythingRejected
+from loader.model import Counts, KeySchema, Problem, RejectCode
+
+_log = logging.getLogger(__name__)
+
+
+class Settler:
+    """
+    Enters what became of items; shared by all senders of a worker.
+
+    `on_bytes` is told how many bytes of items are newly under way, or with a minus settled; `on_denied` that
+    the service no longer accepts the credentials.
+    """
+
+    def __init__(
+        self,
+        policy: RetryPolicy,
+        key: KeySchema,
+        outcomes: Outcomes,
+        builder: Builder,
+        on_bytes: Callable[[int], None],
+        on_denied: Callable[[], None],
+    ) -> None:
+        self.policy = policy
+        self.key = key
+        self.on_denied = on_denied
+        self._outcomes = outcomes
+        self._builder = builder
+        self._on_bytes = on_bytes
+        self._lock = threading.Lock()
+        self._refused_in_a_row = 0
+
+    def took(self, part: list[Item], counts: Counts, *, unanswered: bool) -> None:
+        """What a request for `part` took; `unanswered`: it may be applied later still."""
+        if unanswered:
+            self._outcomes.unanswered(part)
+        self._outcomes.request(part[0].shard, counts)
+
+    def written(self, items: list[Item]) -> None:
+        self._outcomes.written(items)
+        self._release(items)
+
+    def refuse(self, item: Item, problem: Problem) -> list[Item]:
+        """A bad item, found to be the one: the next older row of its key takes its place, if there is one."""
+        self._builder.reject(item.shard, item.entry, problem)
+        successor = self._builder.next_in_line(item)
+        if successor is not None:
+            self._outcomes.under_way([successor])
+            self._on_bytes(len(successor.json))
+        self._outcomes.settled(item)
+        self._release([item])
+        return [] if successor is None else [successor]
+
+    def give_up(self, item: Item, problem: Problem) -> None:
+        """An item tried too often. No older row takes its place: it may be in the table."""
+        self._builder.reject(item.shard, item.entry, problem)
+        self._outcomes.settled(item, superseded=len(item.older))
+        self._release([item])
+
+    def note(self, *, refused: bool, wrote: bool) -> None:
+        """A batch is through. Raises EverythingRejected after too many in a row that wrote nothing."""
+        if not refused and not wrote:
+            return
+        with self._lock:
+            self._refused_in_a_row = 0 if wrote else self._refused_in_a_row + 1
+            systemic = self._refused_in_a_row >= ALL_REFUSED_BATCHES
+        if systemic:
+            raise EverythingRejected(
+                f"The service refused every item of {ALL_REFUSED_BATCHES} batches in a row."
+            )
+
+    def _release(self, items: list[Item]) -> None:
+        self._on_bytes(-sum(len(item.json) for item in items))
+
+
+class Delivery:
+    """
+    A batch until every item is settled. A shell sends what `next_part` gives, hands the answer to `answered`
+    and waits as long as that says; the shells of threads and of an event loop differ in nothing else.
+
+    What a success handed back as unprocessed, when nothing else of the batch is still to do, ends up in
+    `left`, to go first into the sender's next batch, as try `attempt`.
+    """
+
+    def __init__(self, settler: Settler, batch: list[Item], attempt: Attempt) -> None:
+        self.attempt = attempt
+        self.left: list[Item] = []
+        self._settler = settler
+        self._parts = [batch]
+        self._refused = False
+        self._wrote = False
+
+    def next_part(self) -> list[Item] | None:
+        """The items of the next request; None when there is none."""
+        if self._parts:
+            return self._parts.pop()
+        self._settler.note(refused=self._refused, wrote=self._wrote)
+        return None
+
+    def answered(self, part: list[Item], answer: Answer | ConnectionFault, random: float) -> float:
+        """
+        Settle what `answer` tells of `part`; the seconds to wait before the next request. `random` is from
+        [0, 1). Raises Fatal, or EverythingRejected, where nothing more can be written.
+        """
+        answer, rest = self._read(part, answer)
+        self.attempt = replace(self.attempt, failures=max(item.failures for item in part))
+        decision = decide(self._settler.policy, self.attempt, answer, random, items=len(part))
+        self._enter(part, rest, answer, retried=isinstance(decision, Resend))
+        return self._follow(decision, part, rest, answer)
+
+    def _read(
+        self, part: list[Item], answer: Answer | ConnectionFault
+    ) -> tuple[Answer | ConnectionFault, list[Item]]:
+        """The answer, and the items that are not in the table as far as it tells."""
+        if not isinstance(answer, Written):
+            return answer, part
+        if not answer.unprocessed:
+            return answer, []
+        # By normalised key: the service hands numbers back in a spelling of its own.
+        key = self._settler.key
+        unprocessed = {key_of_item(key, item) for item in answer.unprocessed}
+        rest = [item for item in part if key_of_item(key, orjson.loads(item.json)) in unprocessed]
+        if len(rest) != len(answer.unprocessed):
+            return Transient(UNREADABLE, "A reply hands back items that were not sent."), part
+        return answer, rest
+
+    def _enter(
+        self, part: list[Item], rest: list[Item], answer: Answer | ConnectionFault, *, retried: bool
+    ) -> None:
+        counts = Counts(requests=1, throttled=int(isinstance(answer, Throttled)), retries=int(retried))
+        if isinstance(answer, Written):
+            counts = replace(counts, write_units=answer.write_units, unprocessed=len(rest))
+        # A 5xx or an odd reply counts too: something on the way, or in the service, gave up waiting.
+        unanswered = answer.sent if isinstance(answer, ConnectionFault) else isinstance(answer, Transient)
+        self._settler.took(part, counts, unanswered=unanswered)
+        if isinstance(answer, Written) and len(rest) < len(part):
+            left = {(item.shard, item.entry) for item in rest}
+            self._settler.written([item for item in part if (item.shard, item.entry) not in left])
+            self._wrote = True
+
+    def _follow(
+        self, decision: Decision, part: list[Item], rest: list[Item], answer: Answer | ConnectionFault
+    ) -> float:
+        match decision:
+            case Done():
+                self.attempt = Attempt()
+            case Resend():
+                return self._again(decision, rest, answer)
+            case Split():
+                self._parts.extend(halves(part))
+            case Reject(code=RejectCode.UNKNOWN_OUTCOME):
+                self._give_up(part, Problem(decision.code, decision.reason))
+            case Reject():
+                self._refused = True
+                self._add(self._settler.refuse(part[0], Problem(decision.code, decision.reason)))
+            case Halt():
+                raise decision.error
+        return 0.0
+
+    def _again(self, decision: Resend, rest: list[Item], answer: Answer | ConnectionFault) -> float:
+        _log.debug("%d items: %s; again in %.2f s", len(rest), _told(answer), decision.wait)
+        failed = decision.attempt.failures > self.attempt.failures
+        if decision.attempt.denials > self.attempt.denials:
+            self._settler.on_denied()
+        self.attempt = decision.attempt
+        if isinstance(answer, Written) and not self._parts:
+            self.left = rest
+        else:
+            self._add(_failed_once_more(rest) if failed else rest)
+        return decision.wait
+
+    def _give_up(self, part: list[Item], problem: Problem) -> None:
+        """The items that were tried most are rejects; the others get their further tries."""
+        for item in part:
+            if item.failures == self.attempt.failures:
+                self._settler.give_up(item, problem)
+        self._add(_failed_once_more(item for item in part if item.failures < self.attempt.failures))
+
+    def _add(self, items: list[Item]) -> None:
+        if items:
+            self._parts.append(items)
+
+
+def _failed_once_more(items: Iterable[Item]) -> list[Item]:
+    return [item._replace(failures=item.failures + 1) for item in items]
+
+
+def _told(answer: Answer | ConnectionFault) -> str:
+    """For the log: no cell values, which messages of the service's may hold."""
+    match answer:
+        case Written():
+            return f"{len(answer.unprocessed)} unprocessed"
+        case ConnectionFault():
+            return str(answer)
+    return answer.code
