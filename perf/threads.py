@@ -1,7 +1,7 @@
 """
 Rows a second by sender threads a worker, against the test server at a set latency, side by side in each pass.
 
-    python -m perf.threads [--rows 200000] [--latency-ms 10] [--workers 2] [--passes 3] [--threads 4 8 16 32 64]
+    python -m perf.threads [--rows 200000] [--latency-ms 10] [--workers 2] [--passes 3] [--threads 4 8 16 32]
 
 The server runs on the same machine and takes a part of its CPU: what counts is where the curve flattens.
 """

@@ -16,8 +16,10 @@ _FAILED = pytest.StashKey[bool]()
 _FOREIGN = ("ALL_PROXY", "HTTPS_PROXY", "HTTP_PROXY", "FORCE_COLOR", "NO_COLOR", "COLUMNS", "LINES")
 
 # The same examples at every run in CI: a chance find there would be nobody's.
-settings.register_profile("local", deadline=None, max_examples=100)
-settings.register_profile("ci", deadline=None, max_examples=100, derandomize=True, print_blob=True)
+# scripts/soak asks for more.
+_EXAMPLES = int(os.environ.get("DDBLOAD_PROPERTY_EXAMPLES", "100"))
+settings.register_profile("local", deadline=None, max_examples=_EXAMPLES)
+settings.register_profile("ci", deadline=None, max_examples=_EXAMPLES, derandomize=True, print_blob=True)
 settings.load_profile("ci" if os.environ.get("CI") else "local")
 
 
