@@ -60,7 +60,7 @@ class LoadConfig:
     include_superseded: bool = False
     state_dir: str | None = None
     restart: bool = False
-    window_size: int = WINDOW_SIZE
+    window_size: int | None = None
     limit: int | None = None
     late_write_grace: float = 10.0
     shard_records: int | None = None

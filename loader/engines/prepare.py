@@ -7,12 +7,13 @@ import secrets
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
-from loader.config import LoadConfig
+from loader.config import WINDOW_SIZE, LoadConfig
 from loader.decisions.checkpoint import Head, Resume, SourceFile
 from loader.decisions.plan import shard_records
 from loader.decisions.retry import RetryPolicy
 from loader.decisions.rows import allow_large_cells
 from loader.decisions.schema import ItemSchema, build_schema
+from loader.edges import machine
 from loader.edges.clients import Session, open_session
 from loader.edges.journal import LOCK, Journal, default_state_dir, make_state_directory, state_name
 from loader.edges.lock import FileLock
@@ -31,6 +32,7 @@ from loader.model import Dialect, TableDescription
 
 THREADS = 16
 """Sender threads a worker: enough to keep a core busy over some ten milliseconds of latency."""
+MIN_DEFAULT_WINDOW = 16 << 20
 BYTES_A_WORKER = 1 << 20
 """A worker costs a quarter of a second to start; by default there is none for less than this."""
 
@@ -147,14 +149,22 @@ def prepare(config: LoadConfig, stack: ExitStack) -> Prepared:
 
 
 def _default_workers(source_bytes: int) -> int:
-    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(cpus, source_bytes // BYTES_A_WORKER))
+    return max(1, min(machine.cpus(), source_bytes // BYTES_A_WORKER))
+
+
+def _default_window_size() -> int:
+    """
+    Less than a GiB where memory is short. With rows of 100 bytes the indexes of two windows, one written and
+    one in the making, take half of a window's size.
+    """
+    return max(MIN_DEFAULT_WINDOW, min(WINDOW_SIZE, machine.memory() // 4))
 
 
 def _head(
     config: LoadConfig, table: TableDescription, source: Source, dialect: Dialect, workers: int
 ) -> Head:
     """What this run would begin with, were there no checkpoint."""
+    window_size = config.window_size or _default_window_size()
     return Head(
         table=table.name,
         arn=table.arn,
@@ -171,8 +181,8 @@ def _head(
         types=dict(config.types),
         # Keyed, so that nobody can make a file whose keys all fall into one place.
         seed=secrets.randbits(63),
-        window_size=config.window_size,
-        shard_records=config.shard_records or shard_records(min(source.total, config.window_size), workers),
+        window_size=window_size,
+        shard_records=config.shard_records or shard_records(min(source.total, window_size), workers),
         limit=config.limit,
         include_superseded=config.include_superseded,
         rejects="" if config.rejects is None else os.path.abspath(config.rejects),
@@ -202,6 +212,9 @@ def _resume_or_begin(
         with contextlib.suppress(FileNotFoundError):
             discard_part(resume.head.rejects)
         return anew, None, resume.last is not None
+    if config.window_size is None:
+        # Found by the free memory of that time, which is no reason not to continue.
+        now = replace(now, window_size=resume.head.window_size)
     difference = resume.head.mismatch(now) or _changed_content(resume, now, source)
     if difference is not None:
         raise BadState(
