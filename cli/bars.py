@@ -2,10 +2,10 @@
 
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import IO, cast
 
-from rich.console import Console, RenderableType
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
 from rich.text import Text
 
@@ -16,6 +16,18 @@ from cli.text import visible
 _SHOW_CURSOR = b"\x1b[?25h\n"
 
 
+_WIDEST_BAR = 40
+_BESIDE_THE_BAR = 34
+"""Columns for the title, the percentage and the estimate."""
+
+
+class _Share(ProgressColumn):
+    """The percentage, where it is known what all is."""
+
+    def render(self, task: Task) -> Text:
+        return Text("" if task.total is None else f"{task.percentage:>3.0f}%")
+
+
 class _Left(ProgressColumn):
     """The estimate of the rest, which the frames bring along."""
 
@@ -24,14 +36,28 @@ class _Left(ProgressColumn):
         return Text("" if left is None else f"ETA {duration(left)}", style="progress.remaining")
 
 
-class _Bars(Progress):
-    """A bar, and below it one line of figures, cut where the terminal ends rather than wrapped."""
+class _Figures:
+    """One line of figures. Where room is short the last `keep` stay, and of the others the first."""
 
-    figures = ""
+    def __init__(self, figures: Sequence[str], keep: int) -> None:
+        self._figures = figures
+        self._keep = keep
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        shown = list(self._figures)
+        while len(shown) > max(self._keep, 1) and len("  ".join(shown)) > options.max_width:
+            del shown[len(shown) - 1 - self._keep]
+        yield Text("  ".join(shown), no_wrap=True, overflow="ellipsis", style="dim")
+
+
+class _Bars(Progress):
+    """A bar, and below it the figures."""
+
+    figures = _Figures((), 0)
 
     def get_renderables(self) -> Iterable[RenderableType]:
         yield self.make_tasks_table(self.tasks)
-        yield Text(self.figures, no_wrap=True, overflow="ellipsis", style="dim")
+        yield self.figures
 
 
 class BarsView:
@@ -44,8 +70,8 @@ class BarsView:
         )
         self._bars = _Bars(
             TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            TextColumn("{task.percentage:>3.0f}%", markup=False),
+            BarColumn(max(4, min(_WIDEST_BAR, console.width - _BESIDE_THE_BAR))),
+            _Share(),
             _Left(),
             console=console,
             redirect_stdout=False,
@@ -53,13 +79,13 @@ class BarsView:
         )
         self._task = self._bars.add_task("", total=None, left=None)
         self._message = ""
-        self._bars.start()
+        self._begun = False
 
     def show(self, frame: Frame) -> None:
         if frame.message and frame.message != self._message:
             self._message = frame.message
             self.say(frame.message)
-        self._bars.figures = visible("  ".join(frame.figures))
+        self._bars.figures = _Figures([visible(figure) for figure in frame.figures], frame.keep)
         self._bars.update(
             self._task,
             description=visible(frame.title),
@@ -67,14 +93,20 @@ class BarsView:
             total=frame.total or None,
             left=frame.left,
         )
+        if not self._begun:
+            # Not before: what is refused leaves no empty bar above its message.
+            self._begun = True
+            self._bars.start()
 
     def say(self, text: str) -> None:
         """Lines above the bars."""
         self._bars.console.print(Text("\n".join(visible(part) for part in text.split("\n"))))
 
     def close(self) -> None:
-        self._bars.stop()
+        if self._begun:
+            self._bars.stop()
 
     def put_right(self) -> None:
         """Give the cursor back without waiting for anyone: for a process that ends in the next moment."""
-        os.write(sys.stderr.fileno(), _SHOW_CURSOR)
+        if self._begun:
+            os.write(sys.stderr.fileno(), _SHOW_CURSOR)

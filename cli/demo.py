@@ -4,15 +4,18 @@ import argparse
 import http
 import os
 import secrets
+import shutil
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from cli import exits, generate, load, logs, server, signals, streams, summary, verify, view
 from cli.exits import Ending
+from cli.text import counted
 from loader.config import ConnectionConfig, LoadConfig
 from loader.edges.clients import TableClient, open_session
 from loader.edges.generate import GenerateSpec
@@ -38,12 +41,15 @@ def _run(options: argparse.Namespace) -> Ending:
             raise BadOption(f"--rows {options.rows}: give a number of at least 1.")
         if options.endpoint_url is not None:
             server.require_loopback(options.endpoint_url)
+        at_once: list[signals.Action] = []
         with (
             _no_account(),
             tempfile.TemporaryDirectory(prefix="ddbload-demo-") as directory,
-            signals.watched(signals.interrupt),
-            _endpoint(options.endpoint_url, Path(directory)) as (url, at_once),
+            signals.watched(signals.interrupt, at_once),
+            _endpoint(options.endpoint_url, Path(directory)) as (url, kill),
         ):
+            # When the server is dead: it writes there.
+            at_once += [*kill, partial(shutil.rmtree, directory, ignore_errors=True)]
             return _show_all(options, Path(directory), url, at_once)
     except (Exception, exits.Interrupted, KeyboardInterrupt) as error:
         return exits.of_error(error)
@@ -85,12 +91,12 @@ def _endpoint(given: str | None, directory: Path) -> Iterator[tuple[str, tuple[s
 
 
 def _show_all(
-    options: argparse.Namespace, directory: Path, url: str, at_once: tuple[signals.Action, ...]
+    options: argparse.Namespace, directory: Path, url: str, at_once: Sequence[signals.Action]
 ) -> Ending:
     table = f"ddbload-demo-{secrets.token_hex(4)}"
     connection = ConnectionConfig(region=_REGION, endpoint_url=url)
     path = str(directory / "people.csv")
-    streams.say([f"Creating table {table} at {url}, and {options.rows:,} rows to load into it."])
+    streams.say([f"Creating table {table} at {url}, and {counted(options.rows, 'row')} to load into it."])
     with (
         _table(connection, table),
         view.opened(options.progress) as shown,
@@ -114,7 +120,7 @@ def _show_all(
         result = verify.compare(compared, shown, at_once)
     streams.put(verify.as_text(result))
     if result.same and result.expected != options.rows:
-        return Ending(exits.NOT_ALL, "not_equal", f"Of {options.rows:,} rows some were rejected.")
+        return Ending(exits.NOT_ALL, "not_equal", f"Of {counted(options.rows, 'row')} some were rejected.")
     return verify.ending_of(result)
 
 

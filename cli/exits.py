@@ -5,14 +5,16 @@ How a run ended: the exit status, a word for machines, a sentence for people.
     1    rows_rejected                finished, some rows rejected
          not_equal                    verify, demo: the table is not what the file says
     2    bad_option, bad_source, ...  refused, this run wrote nothing
+         not_installed
     3    too_many_rejects, everything_rejected
-    4    stalled, denied, ... bug     failed on the way
+    4    stalled, denied, ... bug     failed on the way, or the outcome could not be written
     129  hung_up    130 interrupted    143 terminated
 """
 
 import signal
 from dataclasses import dataclass
 
+from cli.installed import NotInstalled
 from loader import errors
 from loader.model import Summary
 
@@ -85,6 +87,8 @@ def of_error(error: BaseException) -> Ending:
     for kind, status, reason in _OF_ERRORS:
         if isinstance(error, kind):
             return Ending(status, reason, str(error))
+    if isinstance(error, NotInstalled):
+        return Ending(REFUSED, "not_installed", str(error))
     if isinstance(error, MemoryError):
         return Ending(
             FATAL, "out_of_memory", "There is not enough memory. A smaller --window-size needs less."

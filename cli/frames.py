@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from cli.text import counted
 from loader.model import Phase, ProgressEvent
 
 if TYPE_CHECKING:
@@ -20,7 +21,8 @@ class Frame:
     """
     One moment of a run. `done` of `total` (bytes, items or rows; 0 where it is not known) is for a bar.
 
-    `left` is the estimate of the seconds to come. An `urgent` frame is shown even where frames are shown
+    `left` is the estimate of the seconds to come. Where there is little room, the last `keep` of the figures
+    are the ones to show. An `urgent` frame is shown even where frames are shown
     seldom; a `message` once.
     """
 
@@ -32,6 +34,7 @@ class Frame:
     left: float | None = None
     message: str = ""
     urgent: bool = False
+    keep: int = 0
 
     @property
     def share(self) -> float | None:
@@ -68,23 +71,26 @@ def of_load() -> Callable[[ProgressEvent], Frame]:
             event.seconds, (float(counts.rows), counts.write_units, float(event.bytes_done))
         )
         figures = [
-            f"{counts.rows:,} rows",
+            counted(counts.rows, "row"),
             f"{rows:,.0f} rows/s",
             f"{units:,.0f} WCU/s",
             f"{counts.throttled:,} throttled",
             f"{counts.rejected:,} rejected",
         ]
-        draining = event.phase is Phase.DRAINING
+        draining, finished = event.phase is Phase.DRAINING, event.phase is Phase.DONE
+        # Of a load of some rows only it is not known how far it goes, until it is done.
+        total = max(event.bytes_done, 1) if finished else event.bytes_total
         title = "finishing what is in flight; once more ends at once" if draining else event.phase.value
         return Frame(
             title=title,
             seconds=event.seconds,
-            done=event.bytes_done,
-            total=event.bytes_total,
+            done=total if finished else event.bytes_done,
+            total=total,
             figures=tuple(figures),
-            left=None if draining else seconds_left(event.bytes_total - event.bytes_done, read),
+            left=None if draining or finished else seconds_left(total - event.bytes_done, read),
             message=event.message,
-            urgent=draining or event.phase is Phase.DONE,
+            urgent=draining or finished,
+            keep=2,
         )
 
     return frame
@@ -98,24 +104,24 @@ def of_verify() -> Callable[["VerifyEvent"], Frame]:
         (rate,) = meters[event.reading].rates(event.seconds, (float(event.done),))
         left = seconds_left(event.total - event.done, rate)
         title = "reading the table"
-        figures = [f"{event.done:,} items", f"{rate:,.0f} items/s"]
+        figures = [counted(event.done, "item"), f"{rate:,.0f} items/s"]
         if event.reading:
             title = "reading the files"
             figures = [f"{rate / 1e6:,.1f} MB/s"]
         elif event.differences:
             figures.append(f"{event.differences:,} different or extra")
-        return Frame(title, event.seconds, event.done, event.total, tuple(figures), left)
+        return Frame(title, event.seconds, event.done, event.total, tuple(figures), left, keep=1)
 
     return frame
 
 
-def of_count(title: str, total: int, what: str) -> Callable[[float, int], Frame]:
-    """Frames of something that counts up to `total`, such as rows that are generated."""
+def of_count(title: str, total: int, noun: str) -> Callable[[float, int], Frame]:
+    """Frames of something that counts up to `total`: a `noun` such as row, of which rows are generated."""
     meter = Meter()
 
     def frame(seconds: float, done: int) -> Frame:
         (rate,) = meter.rates(seconds, (float(done),))
-        figures = (f"{done:,} {what}", f"{rate:,.0f} {what}/s")
+        figures = (counted(done, noun), f"{rate:,.0f} {noun}s/s")
         return Frame(title, seconds, done, total, figures, seconds_left(total - done, rate))
 
     return frame

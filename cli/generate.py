@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from cli import exits, frames, logs, signals, streams, view
 from cli.exits import Ending
-from cli.text import visible
+from cli.text import counted, visible
 from loader.edges.generate import GenerateSpec, generate
 from loader.errors import BadOption, DiskFailed
 
@@ -25,14 +25,14 @@ def _run(options: argparse.Namespace) -> Ending:
             size = make(options.output, spec, shown)
     except (Exception, exits.Interrupted, KeyboardInterrupt) as error:
         return exits.of_error(error)
-    streams.put([visible(f"{options.output}: {spec.count:,} rows, {size:,} bytes")])
+    streams.put([visible(f"{options.output}: {counted(spec.count, 'row')}, {counted(size, 'byte')}")])
     return Ending(exits.OK, "complete")
 
 
 def make(path: str, spec: GenerateSpec, shown: view.View, at_once: Sequence[signals.Action] = ()) -> int:
     """Generate while `shown` shows how far it is; the size in bytes. Raises BadOption and DiskFailed."""
     began = time.monotonic()
-    frame_of = frames.of_count("generating", spec.count, "rows")
+    frame_of = frames.of_count("generating", spec.count, "row")
     begun = False
 
     def on_progress(rows: int) -> None:

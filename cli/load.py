@@ -1,14 +1,18 @@
 """The verb load."""
 
 import argparse
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from cli import exits, frames, logs, signals, streams, summary, view
+from cli import exits, frames, logs, resume, signals, streams, summary, view
 from cli.exits import Ending
-from loader.config import WINDOW_SIZE, ConnectionConfig, LoadConfig, parse_types
+from loader.config import ConnectionConfig, LoadConfig, parse_types
 from loader.errors import BadOption, LoaderError
-from loader.model import Summary
+from loader.model import ProgressEvent, Summary
+
+Farewell = Callable[[str, ProgressEvent | None], None]
+"""The last word of a load that ends at once: takes the signal's name, and the last that was heard of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +25,7 @@ class Outcome:
 
 def run(options: argparse.Namespace) -> int:
     outcome = _run(options)
-    report(outcome, as_json=options.json, asked=_asked(options))
+    report(outcome, as_json=options.json, asked=_asked(options), command=_command())
     return outcome.ending.status
 
 
@@ -29,7 +33,7 @@ def _run(options: argparse.Namespace) -> Outcome:
     try:
         config = config_of(options)
         with view.opened(options.progress) as shown, logs.kept(options.log_level, options.log_file, shown):
-            return load(config, shown)
+            return load(config, shown, farewell=_farewell(options))
     except (Exception, exits.Interrupted, KeyboardInterrupt) as error:
         return Outcome(exits.of_error(error), None)
 
@@ -51,7 +55,7 @@ def config_of(options: argparse.Namespace) -> LoadConfig:
         include_superseded=options.include_superseded,
         state_dir=options.state_dir,
         restart=options.restart,
-        window_size=WINDOW_SIZE if options.window_size is None else options.window_size,
+        window_size=options.window_size,
         limit=options.limit,
     )
 
@@ -69,34 +73,71 @@ def connection_of(options: argparse.Namespace) -> ConnectionConfig:
     return ConnectionConfig(options.region, options.profile, options.endpoint_url)
 
 
-def load(config: LoadConfig, shown: view.View, at_once: Sequence[signals.Action] = ()) -> Outcome:
+def load(
+    config: LoadConfig,
+    shown: view.View,
+    at_once: Sequence[signals.Action] = (),
+    farewell: Farewell | None = None,
+) -> Outcome:
     """
-    Load while `shown` shows how far it is. The first signal drains; a second one also calls `at_once`.
+    Load while `shown` shows how far it is. The first signal drains; a second one calls `at_once` and
+    `farewell`, and ends the process.
     """
     from loader.engines.coordinator import Stop, run_load
 
     stop = Stop()
     frame_of = frames.of_load()
-    with signals.watched(stop.request, (shown.put_right, *at_once)):
+    latest: ProgressEvent | None = None
+
+    def on_event(event: ProgressEvent) -> None:
+        nonlocal latest
+        latest = event
+        shown.show(frame_of(event))
+
+    def last(signal_name: str) -> None:
+        signals.tell(signal_name) if farewell is None else farewell(signal_name, latest)
+
+    with signals.watched(stop.request, (shown.put_right, *at_once), last):
         try:
-            done = run_load(config, lambda event: shown.show(frame_of(event)), stop)
+            done = run_load(config, on_event, stop)
         except LoaderError as error:
             return Outcome(exits.of_error(error), error.summary)
     return Outcome(exits.of_summary(done), done)
 
 
-def report(outcome: Outcome, *, as_json: bool, asked: Summary) -> None:
+def report(outcome: Outcome, *, as_json: bool, asked: Summary, command: str) -> None:
     """Say how it ended: sentences to standard error, the figures to standard output."""
     ending, done = outcome.ending, outcome.summary
+    hint = None if done is None or done.complete else resume.hint(ending.reason, command)
     if ending.message:
         streams.complain(ending.message)
     if done is not None:
         text = summary.as_text(done)
         streams.say(text) if as_json else streams.put(text)
-        if done.resume_hint and ending.status not in (exits.OK, exits.NOT_ALL):
-            streams.complain(done.resume_hint)
+    # That the same command continues it is in the message of a load that was stalled.
+    if hint and ending.reason != "stalled":
+        streams.complain(hint)
     if as_json:
-        streams.put([summary.as_json(done or asked, ending)])
+        streams.put([summary.as_json(done or asked, ending, hint)])
+
+
+def _farewell(options: argparse.Namespace) -> Farewell:
+    """Made before the load, of what a signal handler shall not have to find out."""
+    asked, command = _asked(options), _command()
+
+    def farewell(signal_name: str, event: ProgressEvent | None) -> None:
+        ending = exits.of_signal(signal_name)
+        hint = resume.hint(ending.reason, command)
+        streams.complain_at_once(f"{ending.message} {hint}")
+        if options.json:
+            done = summary.cut_off(asked, event, signal_name)
+            streams.put_at_once(summary.as_json(done, ending, hint))
+
+    return farewell
+
+
+def _command() -> str:
+    return resume.command(sys.argv, sys.orig_argv)
 
 
 def _asked(options: argparse.Namespace) -> Summary:

@@ -14,20 +14,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     streams.prepare()
     try:
-        return _run(arguments)
+        status = _run(arguments)
     except KeyboardInterrupt:
         # Before the verb was ready for it, or behind it.
-        return _refuse(arguments, KeyboardInterrupt())
+        status = _refuse(arguments, KeyboardInterrupt())
+    return streams.settle(status)
 
 
 def _run(arguments: list[str]) -> int:
-    from cli import streams
+    from cli import installed, streams
     from cli.parser import parse
     from loader.errors import BadOption
 
     try:
         options = parse(arguments)
-    except BadOption as error:
+        installed.require()
+    except (BadOption, installed.NotInstalled) as error:
         return _refuse(arguments, error)
     except SystemExit as after_help:
         streams.flush()
@@ -58,5 +60,5 @@ def _refuse(arguments: Sequence[str], error: BaseException) -> int:
     streams.complain(ending.message)
     before_files = arguments[: arguments.index("--")] if "--" in arguments else arguments
     if "--json" in before_files:
-        streams.put([summary.as_json(summary.blank((), None, MODES[0]), ending)])
+        streams.put([summary.as_json(summary.blank((), None, MODES[0]), ending, None)])
     return ending.status

@@ -1,6 +1,7 @@
 """Options that several verbs have, and the parser that refuses in words."""
 
 import argparse
+from collections.abc import Sequence
 from typing import Any, NoReturn, TypeAlias
 
 from cli import values
@@ -10,6 +11,8 @@ from loader.errors import BadOption
 PROGRESS = ("auto", "rich", "plain", "none")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
+Statuses: TypeAlias = Sequence[tuple[str, str]]
+"""Exit statuses and what each means."""
 Group: TypeAlias = "argparse._ArgumentGroup | argparse.ArgumentParser"
 
 
@@ -25,10 +28,18 @@ class _HelpText(argparse.HelpFormatter):
 class CommandParser(argparse.ArgumentParser):
     """A parser that raises BadOption where argparse would print its usage and exit."""
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, *, exit_statuses: Statuses = (), **options: Any) -> None:
         # A shortened option would change its meaning on the day another one begins like it.
         super().__init__(formatter_class=_HelpText, allow_abbrev=False, **options)
         self.verbs: dict[str, CommandParser] = {}
+        self.exit_statuses = exit_statuses
+        self._manpage: list[dict[str, str]] = []
+
+    def format_help(self) -> str:
+        lines = [f"  {status:<5} {meaning}\n" for status, meaning in self.exit_statuses]
+        told = f"\nExit status:\n{''.join(lines)}" if lines else ""
+        # The epilog is what argparse-manpage puts under COMMENTS; statuses have a section of their own there.
+        return super().format_help() + told
 
     def error(self, message: str) -> NoReturn:
         sentence = message[:1].upper() + message[1:].rstrip(".")
@@ -45,16 +56,16 @@ def add_source(parser: CommandParser) -> None:
     source.add_argument(
         "source",
         nargs="*",
-        type=values.filled("SOURCE"),
+        type=values.filled("SOURCE", needed=True),
         metavar="SOURCE",
         help="a CSV file, or a pattern such as 'part-*.csv'; several are read one behind the other, in the "
-        "order given (matches of a pattern in byte order)",
+        "order given (matches of a pattern in byte order, reject files among them left out)",
     )
     source.add_argument(
         "--csv",
         action="append",
         default=[],
-        type=values.filled("--csv"),
+        type=values.filled("--csv", needed=True),
         metavar="FILE",
         help="another way to write SOURCE",
     )
@@ -66,7 +77,7 @@ def add_table(parser: CommandParser) -> None:
         "-t",
         "--table",
         required=True,
-        type=values.filled("--table"),
+        type=values.filled("--table", needed=True),
         metavar="NAME",
         help="the DynamoDB table",
     )
@@ -101,10 +112,9 @@ def add_types(to: Group) -> None:
     )
 
 
-def add_output(parser: CommandParser) -> None:
-    parser.add_argument(
-        "--json", action="store_true", help="the outcome as one JSON object, the last line of standard output"
-    )
+def add_output(parser: CommandParser, about_json: str = "") -> None:
+    text = "the outcome as one JSON object, the last line of standard output"
+    parser.add_argument("--json", action="store_true", help=text + about_json)
     add_progress(parser)
 
 

@@ -9,7 +9,7 @@ import argparse
 from collections.abc import Sequence
 from typing import TypeAlias
 
-from cli import values
+from cli import manpage, values
 from cli.options import (
     CommandParser,
     add_log,
@@ -26,19 +26,30 @@ from loader.config import BATCH_LIMIT
 PROGRAM = "ddbload"
 MODES = ("processes",)
 
-EXIT_STATUS = """\
-Exit status:
-  0     every row was written, or superseded by a later row with its key
-  1     finished, and some rows were rejected; verify, demo: the table is not what the file says
-  2     refused: this run wrote nothing, and the message says what to change
-  3     stopped by --max-rejects, or because everything was being rejected
-  4     failed on the way
-  129   hung up (SIGHUP)
-  130   interrupted (SIGINT, Ctrl-C)
-  143   terminated (SIGTERM)
-
-A load that ends with 3 or above keeps a checkpoint: the same command again continues it.
-"""
+REFUSED = ("2", "refused: this run wrote nothing, and the message says what to change")
+FAILED = ("4", "failed on the way")
+SIGNALS = (
+    ("129", "hung up (SIGHUP)"),
+    ("130", "interrupted (SIGINT, Ctrl-C)"),
+    ("143", "terminated (SIGTERM)"),
+)
+OF_LOAD = (
+    ("0", "every row was written, or superseded by a later row with its key"),
+    ("1", "finished, and some rows were rejected"),
+    REFUSED,
+    ("3", "stopped by --max-rejects, or because everything was being rejected"),
+    FAILED,
+    *SIGNALS,
+)
+OF_GENERATE = (("0", "the file was written"), REFUSED, FAILED, *SIGNALS)
+OF_VERIFY = (
+    ("0", "the table is what the files say (rejected rows have no item, and are counted)"),
+    ("1", "it is not"),
+    REFUSED,
+    FAILED,
+    *SIGNALS,
+)
+OF_DEMO = (("0", "all items are equal"), ("1", "not all are"), REFUSED, FAILED, *SIGNALS)
 
 _Verbs: TypeAlias = "argparse._SubParsersAction[CommandParser]"
 
@@ -82,7 +93,7 @@ def build_parser() -> CommandParser:
             "  ddbload verify data.csv --table people\n"
             "  ddbload demo\n"
         ),
-        epilog=EXIT_STATUS,
+        exit_statuses=OF_LOAD,
     )
     parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", dest="verb", parser_class=CommandParser)
@@ -92,6 +103,7 @@ def build_parser() -> CommandParser:
         "verify": _verify(verbs),
         "demo": _demo(verbs),
     }
+    parser._manpage = manpage.sections(parser)
     return parser
 
 
@@ -104,15 +116,16 @@ def _load(verbs: _Verbs) -> CommandParser:
             "their types follow the table; other columns are strings unless --types says otherwise. Of rows "
             "with one key the last one wins.\n\n"
             "A row that cannot become an item is rejected alone, into a file that can be mended and loaded. "
-            "Ctrl-C finishes what is in flight and keeps a checkpoint; a second Ctrl-C ends at once. The "
-            "same command again continues.\n\n"
+            "Ctrl-C finishes what is in flight and keeps a checkpoint; a second Ctrl-C ends at once. A load "
+            "that ends with an exit status of 3 or above keeps its checkpoint, and says how to continue "
+            "it.\n\n"
             "Examples:\n"
             "  ddbload load data.csv --table people\n"
             "  ddbload load 'part-*.csv' -t people -r eu-west-1 --types age=N,active=BOOL\n"
             "  ddbload load data.csv -t people --max-rejects 1% --json\n"
             "  ddbload load data.csv -t people --endpoint-url http://127.0.0.1:8000\n"
         ),
-        epilog=EXIT_STATUS,
+        exit_statuses=OF_LOAD,
     )
     add_source(parser)
     add_table(parser)
@@ -137,7 +150,7 @@ def _load(verbs: _Verbs) -> CommandParser:
         writing,
         "--max-retries",
         "how often an item that got no answer, or a failing one, is tried again before it is rejected; "
-        "default: no limit while the table makes progress",
+        "throttles do not count; default: no limit while the table makes progress",
     )
     writing.add_argument(
         "--stall-timeout",
@@ -154,7 +167,8 @@ def _load(verbs: _Verbs) -> CommandParser:
         type=values.reject_limit,
         metavar="LIMIT",
         help="stop when more rows are rejected than that, over all runs of the load: a number, such as 100, "
-        "or a share, such as 2%%, which counts once there are 1,000 rows; default: no limit",
+        "or a share, such as 2%%, which counts once there are 1,000 rows; the load stops when it next "
+        "hears of its workers, so some more may be counted; default: no limit",
     )
     rows.add_argument(
         "--rejects",
@@ -184,10 +198,14 @@ def _load(verbs: _Verbs) -> CommandParser:
         type=values.size("--window-size"),
         metavar="BYTES",
         help="how much of the source is sorted at a time, such as 64MiB: less takes less memory; "
-        "default: 1GiB",
+        "default: 1GiB, less where memory is short",
     )
 
-    add_output(parser)
+    add_output(
+        parser,
+        "; its numbers are of all runs of a load that was continued, but for seconds, items_per_second and "
+        "reject_codes, which are of this run alone",
+    )
     add_log(parser)
     return parser
 
@@ -205,12 +223,12 @@ def _generate(verbs: _Verbs) -> CommandParser:
             "  ddbload generate -o repeats.csv -c 10000 --duplicates 20% --seed 7\n"
             "  ddbload generate -o hot.csv -c 1000000 --sorted-keys 50\n"
         ),
-        epilog="Exit status: 0 the file was written, 2 refused, 4 failed on the way, 130 interrupted.\n",
+        exit_statuses=OF_GENERATE,
     )
     parser.add_argument(
         "-o",
         "--output",
-        type=values.filled("--output"),
+        type=values.filled("--output", needed=True),
         required=True,
         metavar="FILE",
         help="the file to write; an earlier one is replaced when the new one is whole",
@@ -249,14 +267,7 @@ def _verify(verbs: _Verbs) -> CommandParser:
             "  ddbload verify data.csv --table people\n"
             "  ddbload verify 'part-*.csv' -t people --types age=N,active=BOOL --json\n"
         ),
-        epilog=(
-            "Exit status:\n"
-            "  0     the table is what the files say (rejected rows have no item, and are counted)\n"
-            "  1     it is not\n"
-            "  2     refused\n"
-            "  4     failed on the way\n"
-            "  130   interrupted, 129 hung up, 143 terminated\n"
-        ),
+        exit_statuses=OF_VERIFY,
     )
     add_source(parser)
     add_table(parser)
@@ -281,7 +292,7 @@ def _demo(verbs: _Verbs) -> CommandParser:
             "  ddbload demo\n"
             "  ddbload demo --rows 100000 --workers 4\n"
         ),
-        epilog="Exit status: 0 all items equal, 1 not all, 2 refused, 4 failed on the way, 130 interrupted.",
+        exit_statuses=OF_DEMO,
     )
     add_number(parser, "--rows", "rows to load; default: 10,000")
     parser.set_defaults(rows=10_000)

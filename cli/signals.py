@@ -6,10 +6,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from types import FrameType
 from typing import Any, NoReturn
 
-from cli.exits import Interrupted
+from cli import exits, streams
 
 Action = Callable[[], None]
 
@@ -20,19 +21,26 @@ passes on the SIGINT that the terminal has sent already.
 """
 
 
+def tell(signal_name: str) -> None:
+    """The last word of a run that has nothing to continue."""
+    streams.complain_at_once(exits.of_signal(signal_name).message)
+
+
 def interrupt(signal_name: str) -> NoReturn:
     """For a run without a checkpoint: leave, from wherever it is."""
-    raise Interrupted(signal_name)
+    raise exits.Interrupted(signal_name)
 
 
 @contextmanager
-def watched(first: Callable[[str], None], at_once: Sequence[Action] = ()) -> Iterator[None]:
+def watched(
+    first: Callable[[str], None], at_once: Sequence[Action] = (), last: Callable[[str], None] = tell
+) -> Iterator[None]:
     """
     While this lasts, the first signal calls `first` with its name, in the main thread.
 
     The second kills the worker processes, does what `at_once` says (put the terminal right, stop what else
-    was started) and ends this process with 128 + its number. Only the main thread can catch signals:
-    elsewhere this does nothing.
+    was started), calls `last` with its name and ends this process with 128 + its number. Only the main
+    thread can catch signals: elsewhere this does nothing.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -45,7 +53,7 @@ def watched(first: Callable[[str], None], at_once: Sequence[Action] = ()) -> Ite
             since = time.monotonic()
             first(signal.Signals(number).name)
         elif time.monotonic() - since >= ONE_EVENT:
-            _end(number, at_once)
+            _end(number, [*at_once, partial(last, signal.Signals(number).name)])
 
     before: dict[signal.Signals, Any] = {}
     for which in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -64,6 +72,9 @@ def watched(first: Callable[[str], None], at_once: Sequence[Action] = ()) -> Ite
 def _end(number: int, at_once: Sequence[Action]) -> NoReturn:
     import multiprocessing
 
+    # Whatever may hold this up, such as a pipe that nobody reads: one more signal does not wait for it.
+    for which in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(which, signal.SIG_DFL)
     try:
         for child in multiprocessing.active_children():
             with suppress(OSError):

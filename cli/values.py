@@ -68,12 +68,15 @@ def one_of(option: str, choices: Sequence[str]) -> Callable[[str], str]:
     return read
 
 
-def filled(option: str) -> Callable[[str], str]:
-    """Any text but an empty one, which most often is a shell variable that was not set."""
+def filled(option: str, *, needed: bool = False) -> Callable[[str], str]:
+    """
+    Any text but an empty one, which most often is a shell variable that was not set. One that is `needed`
+    cannot be left out.
+    """
 
     def read(text: str) -> str:
         if not text:
-            raise BadOption(f"{option} is empty. Give it a value, or leave it out.")
+            raise BadOption(f"{option} is empty. Give it a value{'' if needed else ', or leave it out'}.")
         return text
 
     return read

@@ -2,12 +2,12 @@
 
 import argparse
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from cli import exits, frames, logs, signals, streams, view
 from cli.exits import Ending
 from cli.load import connection_of, sources_of
-from cli.text import visible
+from cli.text import counted, visible
 from loader.config import parse_types
 from loader.engines.verify import Finding, VerifyConfig, VerifyResult, verify
 
@@ -34,17 +34,34 @@ def _run(options: argparse.Namespace) -> tuple[VerifyResult | None, Ending]:
             limit=options.limit,
         )
         with view.opened(options.progress) as shown, logs.kept(options.log_level, options.log_file, shown):
-            result = compare(config, shown)
+            result = compare(config, shown, last=_farewell(options))
     except (Exception, exits.Interrupted, KeyboardInterrupt) as error:
         return None, exits.of_error(error)
     return result, ending_of(result)
 
 
-def compare(config: VerifyConfig, shown: view.View, at_once: Sequence[signals.Action] = ()) -> VerifyResult:
-    """Verify while `shown` shows how far it is. Raises LoaderError, and exits.Interrupted on a signal."""
+def compare(
+    config: VerifyConfig,
+    shown: view.View,
+    at_once: Sequence[signals.Action] = (),
+    last: Callable[[str], None] = signals.tell,
+) -> VerifyResult:
+    """
+    Verify while `shown` shows how far it is. Raises LoaderError, and exits.Interrupted on a signal; a second
+    signal calls `at_once` and `last`, and ends the process.
+    """
     frame_of = frames.of_verify()
-    with signals.watched(signals.interrupt, (shown.put_right, *at_once)):
+    with signals.watched(signals.interrupt, (shown.put_right, *at_once), last):
         return verify(config, lambda event: shown.show(frame_of(event)))
+
+
+def _farewell(options: argparse.Namespace) -> Callable[[str], None]:
+    def farewell(signal_name: str) -> None:
+        signals.tell(signal_name)
+        if options.json:
+            streams.put_at_once(_as_json(options, None, exits.of_signal(signal_name)))
+
+    return farewell
 
 
 def ending_of(result: VerifyResult) -> Ending:
@@ -53,7 +70,7 @@ def ending_of(result: VerifyResult) -> Ending:
 
 def as_text(result: VerifyResult) -> list[str]:
     """The verdict first, then the counts that are not 0, then the findings by name."""
-    lines = [f"{result.equal:,} of {result.expected:,} items equal"]
+    lines = [f"{result.equal:,} of {counted(result.expected, 'item')} equal"]
     if not result.same:
         lines.append(
             f"  missing {result.missing:,}, different {result.different:,}, extra {result.extra:,} "
@@ -61,8 +78,8 @@ def as_text(result: VerifyResult) -> list[str]:
         )
     if result.duplicates or result.rejected:
         lines.append(
-            f"  {result.rows:,} rows: {result.duplicates:,} superseded by a later row with their key, "
-            f"{result.rejected:,} rejected"
+            f"  {counted(result.rows, 'row')}: {result.duplicates:,} superseded by a later row with their "
+            f"key, {result.rejected:,} rejected"
         )
     lines.extend(f"  {_finding(finding)}" for finding in result.findings)
     unnamed = result.missing + result.different + result.extra - len(result.findings)

@@ -5,8 +5,12 @@ import sys
 from pathlib import Path
 
 if __name__ == "__main__":
-    # A clone need not be installed for this to work.
+    # A clone need not be installed for this to work; what it needs may be in its .venv.
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+    from cli.installed import start_anew
+
+    start_anew()
 
     from cli.main import main
     from cli.streams import say

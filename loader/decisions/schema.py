@@ -15,6 +15,7 @@ NAME_LIMIT = 65_535
 KEY_NAME_LIMIT = 255
 """DynamoDB's limits, in UTF-8 bytes: key values, attribute names, names of key attributes."""
 
+_OTHER_SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
 _SHOWN_COLUMNS = 40
 _SHOWN_CHARACTERS = 40
 
@@ -56,16 +57,18 @@ class _Key:
     described: str
 
 
-def build_schema(table: TableDescription, header: Header, types: Mapping[str, str]) -> ItemSchema:
+def build_schema(
+    table: TableDescription, header: Header, types: Mapping[str, str], shown: str = ""
+) -> ItemSchema:
     """
     The schema for writing rows under `header` to `table`. Columns that are keys follow the table, others
-    `types` ({column: type}), the rest are strings.
+    `types` ({column: type}), the rest are strings. `shown` is the file of the header, for messages.
 
     Raises BadTable for binary keys, BadSource for a header without the table's keys or with a name that
     DynamoDB cannot take, BadOption for `types` that fit neither header nor table.
     """
     _refuse_binary(table.key, table.name)
-    _refuse_missing_keys(table, header)
+    _refuse_missing_keys(table, header, shown)
     keys = _keys(table)
     _refuse_types(types, header, keys)
     table_keys = {part.name for part in table.key.parts}
@@ -135,13 +138,29 @@ def _refuse_binary(key: KeySchema, table: str) -> None:
             )
 
 
-def _refuse_missing_keys(table: TableDescription, header: Header) -> None:
+def _refuse_missing_keys(table: TableDescription, header: Header, shown: str) -> None:
     missing = [part.name for part in table.key.parts if part.name not in header.columns]
-    if missing:
-        raise BadSource(
-            f"The header has no column {' and no column '.join(missing)}, a key of table {table.name}. "
-            f"The columns are: {_listed(header.columns)}."
-        )
+    if not missing:
+        return
+    whose = f"{shown}: the header" if shown else "The header"
+    lacking = (
+        f"column {missing[0]}, a key" if len(missing) == 1 else f"columns {' and '.join(missing)}, the keys"
+    )
+    listed = "The only column is" if len(header.columns) == 1 else "The columns are"
+    raise BadSource(
+        f"{whose} has no {lacking} of table {table.name}. {listed}: {_listed(header.columns)}."
+        f"{_separator_hint(header)}"
+    )
+
+
+def _separator_hint(header: Header) -> str:
+    """For a header that was one column because something else than a comma separates its names."""
+    if header.width > 1:
+        return ""
+    often = max(_OTHER_SEPARATORS, key=header.columns[0].count)
+    if often not in header.columns[0]:
+        return ""
+    return f" Only commas separate columns so far; this file seems to use {_OTHER_SEPARATORS[often]}."
 
 
 def _refuse_types(types: Mapping[str, str], header: Header, keys: Mapping[str, _Key]) -> None:

@@ -96,28 +96,26 @@ class GenerateSpec:
     sorted_keys: int | None = None
 
     def __post_init__(self) -> None:
-        if self.count < 0:
-            raise ValueError(f"The number of rows must be 0 or more, not {self.count}.")
-        if self.seed < 0:
-            raise ValueError(f"The seed must be 0 or more, not {self.seed}.")
+        _at_least("--count", self.count, 0)
+        _at_least("--seed", self.seed, 0)
         if self.row_bytes is not None and not MIN_ROW_BYTES <= self.row_bytes <= MAX_ROW_BYTES:
             raise ValueError(
-                f"The size of a row must be between {MIN_ROW_BYTES} and {MAX_ROW_BYTES} bytes,"
-                f" not {self.row_bytes}."
+                f"--row-bytes {self.row_bytes}: give a number from {MIN_ROW_BYTES} to {MAX_ROW_BYTES}."
             )
         if not 0 <= self.duplicates < 1:
-            raise ValueError(
-                f"The share of duplicates must be at least 0 and less than 1, not {self.duplicates}."
-            )
-        if self.sorted_keys is not None and self.sorted_keys < 1:
-            raise ValueError(
-                f"The number of sorted partition keys must be 1 or more, not {self.sorted_keys}."
-            )
+            raise ValueError(f"--duplicates {self.duplicates:g}: give a share of at least 0 and less than 1.")
+        if self.sorted_keys is not None:
+            _at_least("--sorted-keys", self.sorted_keys, 1)
 
     @property
     def repeated(self) -> int:
         """How many rows repeat an earlier key."""
         return min(round(self.count * self.duplicates), max(self.count - 1, 0))
+
+
+def _at_least(option: str, value: int, low: int) -> None:
+    if value < low:
+        raise ValueError(f"{option} {value}: give a number of at least {low}.")
 
 
 class _Dice:

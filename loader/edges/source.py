@@ -1,28 +1,40 @@
 """The inputs: any number of CSV files, end to end, as one virtual source that is read by position."""
 
-import csv
 import glob
+import logging
 import os
+import re
 import resource
 import stat
 import threading
 from bisect import bisect_right
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import chain
 
 import xxhash
 
 from loader.config import RECORD_LIMIT
+from loader.decisions.header import header_of, names_of, require_same
 from loader.decisions.scan import RecordScanner
-from loader.decisions.schema import clipped
 from loader.errors import BadSource, SourceChanged
-from loader.model import REJECT_COLUMNS, Dialect, FileIdentity, FileSpan, Header
+from loader.model import Dialect, FileIdentity, FileSpan, Header
+
+_log = logging.getLogger(__name__)
 
 _UTF8_MARK = b"\xef\xbb\xbf"
 _UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
+_COMPRESSED = {
+    b"\x1f\x8b": "gzip",
+    b"(\xb5/\xfd": "zstd",
+    b"\xfd7zXZ\0": "xz",
+    b"PK\x03\x04": "zip",
+    **{b"BZh%d1AY&" % level: "bzip2" for level in range(1, 10)},
+}
+"""How a compressed file begins."""
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 _HEADER_PIECE = 64 << 10
 _DIGEST_PIECE = 8 << 20
-_NAMED = 5  # columns named in one message
 _OPEN_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK  # a pipe must not make open() wait
 _AGAIN = "Load it again with --restart once it no longer changes."
 
@@ -48,21 +60,21 @@ class Source:
         """
         The files at `paths`, in that order, once each was found fit to be loaded.
 
-        A path with glob characters that is not itself a file stands for what it matches, in byte order. Every
-        file has its own header, and all headers are the same. Raises BadSource.
+        A path with glob characters that is not itself a file stands for what it matches, in byte order, but
+        for reject files where there are others. Every file has its own header, and all headers are the same.
+        Raises BadSource.
         """
         files: list[FileSpan] = []
         first: tuple[str, ...] = ()
         base = 0
-        for path in _expanded(paths):
-            identity, names, data_start, first_line = _examine(path, dialect)
+        for found in chain.from_iterable(_found(path, dialect) for path in paths):
             if files:
-                _require_same(names, identity.shown, first, files[0].identity.shown)
+                require_same(found.names, found.identity.shown, first, files[0].identity.shown)
             else:
-                first = names
-            files.append(FileSpan(identity, base, data_start, first_line))
-            base += identity.size
-        return cls(files, _header_of(first))
+                first = found.names
+            files.append(FileSpan(found.identity, base, found.data_start, found.first_line))
+            base += found.identity.size
+        return cls(files, header_of(first))
 
     @classmethod
     def reopen(cls, files: Sequence[FileSpan], header: Header) -> "Source":
@@ -199,17 +211,44 @@ def _require_identity(found: os.stat_result, identity: FileIdentity) -> None:
 # --- before the load: which files, and what their headers say -------------------------------------
 
 
-def _expanded(paths: Sequence[str]) -> Iterator[str]:
-    for path in paths:
-        if os.path.lexists(path) or not any(character in path for character in "*?["):
-            yield path
-            continue
-        found = glob.glob(path, recursive=True)
-        if "**" in path:
-            found = [each for each in found if not os.path.isdir(each)]
-        if not found:
-            raise BadSource(f"{_printable(path)}: no file matches this pattern.")
-        yield from sorted(found, key=os.fsencode)
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A file that is fit to be loaded: the names in its header, the offset and line where its data begin."""
+
+    identity: FileIdentity
+    names: tuple[str, ...]
+    data_start: int
+    first_line: int
+
+
+def _found(path: str, dialect: Dialect) -> list[_Found]:
+    """The file at `path`, or those that it stands for as a pattern."""
+    if path == "-":
+        raise BadSource(
+            "Reading standard input (-) is not there yet. Save the data to a file first; "
+            "a file of that name is ./-."
+        )
+    if os.path.lexists(path):
+        return [_examine(path, dialect)]
+    if scheme := _URL.match(path):
+        raise BadSource(
+            f"{_printable(path)}: reading from {scheme[0]} is not there yet. "
+            "Copy the file to this machine first."
+        )
+    if not any(character in path for character in "*?["):
+        return [_examine(path, dialect)]
+    matches = glob.glob(path, recursive=True)
+    if "**" in path:
+        matches = [each for each in matches if not os.path.isdir(each)]
+    if not matches:
+        raise BadSource(f"{_printable(path)}: no file matches this pattern.")
+    files = [_examine(each, dialect) for each in sorted(matches, key=os.fsencode)]
+    # An earlier load may have left its rejects where the pattern takes them in.
+    others = [file for file in files if not header_of(file.names).reject_columns]
+    if others and len(others) < len(files):
+        left_out = [file.identity.shown for file in files if file not in others]
+        _log.info("%s stands for no reject file: %s left out.", _printable(path), ", ".join(left_out))
+    return others or files
 
 
 def _printable(path: str) -> str:
@@ -217,8 +256,7 @@ def _printable(path: str) -> str:
     return path.encode("utf-8", "backslashreplace").decode()
 
 
-def _examine(path: str, dialect: Dialect) -> tuple[FileIdentity, tuple[str, ...], int, int]:
-    """Identity, column names, where the data begin, and on which line."""
+def _examine(path: str, dialect: Dialect) -> _Found:
     shown = _printable(path)
     try:
         _require_regular(os.stat(path).st_mode, shown)
@@ -238,7 +276,7 @@ def _examine(path: str, dialect: Dialect) -> tuple[FileIdentity, tuple[str, ...]
     except SourceChanged as error:
         # Such are the files of /proc and /sys, and a file that is being replaced right now.
         raise BadSource(f"{shown} says it has {found.st_size:,} bytes, but cannot be read so far.") from error
-    return identity, _names(record, shown, dialect), data_start, first_line
+    return _Found(identity, names_of(record, shown, dialect), data_start, first_line)
 
 
 def _require_regular(mode: int, shown: str) -> None:
@@ -255,7 +293,12 @@ def _require_regular(mode: int, shown: str) -> None:
 def _find_header(descriptor: int, identity: FileIdentity, dialect: Dialect) -> tuple[bytes, int, int]:
     """The bytes of the first record that is not blank, the offset behind its line end, the line there."""
     shown = identity.shown
-    first = _read(descriptor, 0, min(4, identity.size), identity)
+    first = _read(descriptor, 0, min(8, identity.size), identity)
+    for mark, what in _COMPRESSED.items():
+        if first.startswith(mark):
+            raise BadSource(
+                f"{shown} is compressed ({what}); reading compressed files is not there yet. Unpack it first."
+            )
     # Without a mark, text in UTF-16 or UTF-32 has a zero byte in its first character.
     if first[:2] in _UTF16_MARKS or b"\0" in first[:2]:
         raise BadSource(f"{shown} is UTF-16 or UTF-32 text. Save it as UTF-8.")
@@ -302,65 +345,3 @@ def _line_end(data: bytearray, at: int) -> int:
 
 def _line_ends(record: bytes) -> int:
     return record.count(b"\n") + record.count(b"\r") - record.count(b"\r\n")
-
-
-def _names(record: bytes, shown: str, dialect: Dialect) -> tuple[str, ...]:
-    try:
-        text = record.decode()
-    except UnicodeDecodeError as error:
-        byte = record[error.start]
-        raise BadSource(
-            f"{shown}: the header is not UTF-8 (byte {error.start:,} of it, 0x{byte:02x}). "
-            "Save the file as UTF-8."
-        ) from None
-    try:
-        (names,) = csv.reader((text,), delimiter=dialect.delimiter, quotechar=dialect.quote)
-    except csv.Error as error:
-        raise BadSource(f"{shown}: the header cannot be read: {error}.") from error
-    header = _header_of(names)
-    nameless = [number for number, name in enumerate(header.columns, 1) if not name]
-    if nameless:
-        raise BadSource(f"{shown}: the header gives no name to {_columns(nameless)}. Every column needs one.")
-    for name, count in Counter(header.columns).items():
-        if count > 1:
-            numbers = [number for number, other in enumerate(header.columns, 1) if other == name]
-            raise BadSource(
-                f"{shown}: the header gives the name '{clipped(name)}' to {_columns(numbers)}. "
-                "Every column needs a name of its own."
-            )
-    return tuple(names)
-
-
-def _columns(numbers: Sequence[int]) -> str:
-    texts = [f"{number:,}" for number in numbers[:_NAMED]]
-    if len(numbers) > _NAMED:
-        texts.append(f"{len(numbers) - _NAMED:,} more")
-    if len(texts) == 1:
-        return f"column {texts[0]}"
-    return f"columns {', '.join(texts[:-1])} and {texts[-1]}"
-
-
-def _header_of(names: Sequence[str]) -> Header:
-    data = len(names) - len(REJECT_COLUMNS)
-    # Six columns of these names and no other are data: a reject file has at least one column of its source.
-    if data > 0 and tuple(names[data:]) == REJECT_COLUMNS:
-        return Header(tuple(names[:data]), len(REJECT_COLUMNS))
-    return Header(tuple(names))
-
-
-def _require_same(names: tuple[str, ...], shown: str, first: tuple[str, ...], first_shown: str) -> None:
-    if names == first:
-        return
-    for number, (name, wanted) in enumerate(zip(names, first, strict=False), 1):
-        if name != wanted:
-            difference = (
-                f"column {number:,} is '{clipped(name)}', where {first_shown} has '{clipped(wanted)}'"
-            )
-            break
-    else:
-        difference = f"the header names {_count(names)}, that of {first_shown} {_count(first)}"
-    raise BadSource(f"{shown}: {difference}. The files of one load have the same columns in the same order.")
-
-
-def _count(names: Sequence[str]) -> str:
-    return "1 column" if len(names) == 1 else f"{len(names):,} columns"

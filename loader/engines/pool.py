@@ -79,8 +79,12 @@ class WorkerPool:
         self._setup = setup
         self._next = 0
         self._workers: dict[int, Worker] = {}
-        for _ in range(size):
-            self.start_one()
+        try:
+            for _ in range(size):
+                self.start_one()
+        except BaseException:
+            self.stop(0.0)
+            raise
 
     def __len__(self) -> int:
         return len(self._workers)

@@ -108,7 +108,7 @@ def prepare(config: LoadConfig, stack: ExitStack) -> Prepared:
     session = open_session(config.connection)
     with session.factory(1).table_client() as client:
         table = describe(client, config.table)
-    schema = build_schema(table, source.header, config.types)
+    schema = build_schema(table, source.header, config.types, source.files[0].identity.shown)
     workers = config.workers or _default_workers(source.total)
     now = _head(config, table, source, dialect, workers)
     directory = make_state_directory(

@@ -28,6 +28,7 @@ from loader.edges.clients import open_session
 from loader.edges.source import Source
 from loader.engines.pages import Pages
 from loader.engines.windows import Cutter, Place, WindowIndex
+from loader.errors import BadOption
 from loader.model import Dialect, Problem
 
 MISSING, DIFFERENT, EXTRA = "missing", "different", "extra"
@@ -53,6 +54,12 @@ class VerifyConfig:
     segments: int = 8
     examples: int = 20
     dialect: Dialect = field(default_factory=Dialect)
+
+    def __post_init__(self) -> None:
+        if not self.sources:
+            raise BadOption("No file to compare. Name at least one CSV file.")
+        if self.limit is not None and self.limit < 0:
+            raise BadOption(f"--limit {self.limit}: give a number of at least 0.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +89,8 @@ class Finding:
 class VerifyResult:
     """
     Counts of rows (`rows` = `expected` + `duplicates` + `rejected`) and of items (`equal` + `different` +
-    `extra` are in the table, `equal` + `different` + `missing` should be). `rejected` rows have no item.
+    `extra` are in the table, `equal` + `different` + `missing` should be). `rejected` rows have no item. As
+    in a load of one window, a row before a valid one of its key is a duplicate, valid or not.
     """
 
     table: str
@@ -119,7 +127,7 @@ def verify(config: VerifyConfig, on_event: Callable[[VerifyEvent], None] | None 
         session = open_session(config.connection)
         with session.factory(1).table_client() as client:
             described = table.describe(client, config.table)
-        schema = build_schema(described, source.header, config.types)
+        schema = build_schema(described, source.header, config.types, source.files[0].identity.shown)
         reporter = _Reporter(on_event, began)
         said = _Said(config, source, schema)
         said.read(reporter)
@@ -167,6 +175,8 @@ class _Said:
         self.duplicates = 0
         self.rejected = 0
         self.by_key: dict[bytes, bytes] = {}
+        # Rejects by their key: a valid row that follows makes them duplicates, which a load never validates.
+        self._rejected_of: dict[bytes, int] = {}
         self._config = config
         self._source = source
         self._schema = schema
@@ -215,12 +225,16 @@ class _Said:
                 return
             item = self._encoder.encode(row)
             key = self._schema.key.key_of(row)
-            if isinstance(item, bytes) and key is not None:
-                digest = self.digest(canonical(orjson.loads(item)))
+            if key is not None:
                 place = self.digest(key)
-                self.duplicates += place in self.by_key
-                self.by_key[place] = _ROW.pack(digest, position, size, line)
-                return
+                if isinstance(item, bytes):
+                    digest = self.digest(canonical(orjson.loads(item)))
+                    rejected = self._rejected_of.pop(place, 0)
+                    self.rejected -= rejected
+                    self.duplicates += rejected + (place in self.by_key)
+                    self.by_key[place] = _ROW.pack(digest, position, size, line)
+                    return
+                self._rejected_of[place] = self._rejected_of.get(place, 0) + 1
         self.rejected += 1
 
     def digest(self, data: bytes) -> bytes:

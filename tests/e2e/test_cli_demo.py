@@ -10,6 +10,7 @@ import pytest
 from tests.program import finish, run, start
 from tests.server import client
 from tests.server.client import Server
+from tests.server.faults import FaultPlan
 
 
 @pytest.fixture(autouse=True)
@@ -103,3 +104,18 @@ def test_a_killed_demo_leaves_no_server(temporary: Path) -> None:
     time.sleep(0.5)
     process.kill()
     finish(process)
+
+
+def test_a_second_signal_leaves_no_files_either(server: Server, temporary: Path) -> None:
+    server.set_faults(FaultPlan(latency_ms=5000))
+    process = start("demo", "--endpoint-url", server.endpoint)
+    deadline = time.monotonic() + 30
+    while not server.stats()["requests"].get("BatchWriteItem") and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.5)
+    process.send_signal(signal.SIGINT)
+    done = finish(process, timeout=3)
+    assert done.status == 130
+    assert done.err.endswith("ddbload: Interrupted by SIGINT.\n")
+    assert list(temporary.iterdir()) == []

@@ -69,3 +69,9 @@ def test_an_interrupted_run_leaves_the_earlier_file() -> None:
     done = finish(process)
     assert (done.status, done.err) == (130, "ddbload: Interrupted by SIGINT.\n")
     assert (os.listdir(), Path("a").read_text()) == (["a"], "earlier")
+
+
+def test_one_row_is_no_plural_and_a_bad_number_names_its_option() -> None:
+    done = run("generate", "-o", "a", "-c", "1")
+    assert done.out == f"a: 1 row, {Path('a').stat().st_size:,} bytes\n"
+    assert run("generate", "-o", "a", "-c", "-1").err == "ddbload: --count -1: give a number of at least 0.\n"

@@ -1,6 +1,7 @@
 """The verb load as a process: what it prints where, its exit statuses, and that it may be interrupted."""
 
 import os
+import shlex
 import signal
 import stat
 import subprocess
@@ -96,6 +97,21 @@ def test_a_terminal_gets_bars_and_its_cursor_back(server: Server) -> None:
     assert sent.rindex("\x1b[?25h") > sent.rindex("\x1b[?25l")
 
 
+def test_a_refusal_on_a_terminal_is_its_message_alone(server: Server) -> None:
+    status, sent = run_on_terminal("nowhere.csv", "-t", "people", "--endpoint-url", server.endpoint)
+    assert (status, sent) == (2, "ddbload: nowhere.csv: there is no such file.\r\n")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full")
+@pytest.mark.parametrize("words", [["--json"], []], ids=["json", "text"])
+def test_a_summary_that_cannot_be_written_is_no_success(server: Server, words: list[str]) -> None:
+    argv = command(people(30), "-t", "people", "--endpoint-url", server.endpoint, *words, *ONE_WORKER)
+    done = call(["bash", "-c", '"$@" >/dev/full', "-", *argv])
+    assert done.status == 4
+    assert done.err.endswith("ddbload: Standard output did not take the outcome: No space left on device.\n")
+    assert len(server.items("people")) == 30
+
+
 def test_a_dumb_terminal_gets_plain_lines(server: Server) -> None:
     status, sent = run_on_terminal(
         people(30), "-t", "people", "--endpoint-url", server.endpoint, *ONE_WORKER, extra={"TERM": "dumb"}
@@ -152,12 +168,15 @@ def test_too_many_rejects_is_status_3(server: Server) -> None:
     assert (done.status, done.summary["exit_reason"]) == (3, "too_many_rejects")
     assert "--max-rejects" in done.err
     assert "is not a number" in done.err
+    assert done.summary["resume"] in done.err
+    assert "raise --max-rejects" in done.summary["resume"] and "ontinue with" not in done.err
 
 
 def test_everything_rejected_is_status_3(server: Server) -> None:
     path = write_csv(Path("people.csv"), [["id", "age"], *([f"k{n}", "x"] for n in range(1500))])
     done = load(server, path, "--types", "age=N", "--json")
     assert (done.status, done.summary["exit_reason"]) == (3, "everything_rejected")
+    assert "--types" in done.summary["resume"] and done.summary["resume"] in done.err
 
 
 def test_access_denied_is_status_4_with_the_summary(server: Server) -> None:
@@ -166,6 +185,40 @@ def test_access_denied_is_status_4_with_the_summary(server: Server) -> None:
     assert (done.status, done.summary["exit_reason"]) == (4, "denied")
     assert 0 < done.summary["written"] < 500
     assert "Traceback" not in done.err
+    assert "Once that is mended, continue with: " in done.err
+
+
+def test_a_source_that_changed_gets_no_advice_to_repeat_the_command(server: Server) -> None:
+    server.set_faults(FaultPlan(latency_ms=100))
+    path = people(3000)
+    process = start(path, "-t", "people", "--endpoint-url", server.endpoint, "--json", *ONE_WORKER)
+    await_requests(server, 3)
+    path.write_text("id\n")
+    done = finish(process)
+    assert (done.status, done.summary["exit_reason"]) == (4, "source_changed")
+    assert done.summary["resume"] is None
+    assert "ontinue with" not in done.err and "same command" not in done.err
+
+
+def test_a_stalled_load_says_once_how_to_go_on(server: Server) -> None:
+    server.set_faults(FaultPlan(latency_ms=60_000))
+    done = load(server, people(30), "--stall-timeout", "0.5", "--json")
+    assert (done.status, done.summary["exit_reason"]) == (4, "stalled")
+    assert done.err.count("command") + done.err.count("ontinue with") == 1
+    assert done.summary["resume"].startswith("Continue with: ")
+
+
+def test_a_pattern_does_not_take_in_its_own_rejects(server: Server) -> None:
+    for name in ("part-1.csv", "part-2.csv"):
+        write_csv(Path(name), [["id", "age"], [f"{name}-a", "1"], [f"{name}-b", "x"]])
+    first = load(server, "part*.csv", "--types", "age=N", "--json")
+    assert first.status == 1
+    assert Path(first.summary["rejects_file"]).name == "part.rejects.csv"
+    again = load(server, "part*.csv", "--types", "age=N", "--json")
+    assert (again.status, again.summary["rows"]) == (1, 4)
+    assert Path(again.summary["rejects_file"]).name == "part.rejects-2.csv"
+    words = ("verify", "part*.csv", "-t", "people", "--endpoint-url", server.endpoint, "--types", "age=N")
+    assert run(*words).status == 0
 
 
 def test_the_log_is_a_file_of_its_owner_alone(server: Server) -> None:
@@ -210,7 +263,7 @@ def test_the_first_signal_drains_and_the_same_command_continues(
     assert done.status == status, done.err
     assert done.summary["exit_reason"] == reason
     assert done.summary["interrupted"] == number.name
-    assert done.summary["resume"]
+    assert done.summary["resume"] == "Continue with: " + shlex.join(command(*words))
     assert done.summary["resume"] in done.err
     assert 0 < len(server.items("people")) < 3000
 
@@ -224,7 +277,8 @@ def test_the_first_signal_drains_and_the_same_command_continues(
 
 def test_the_second_signal_ends_at_once(server: Server) -> None:
     server.set_faults(FaultPlan(latency_ms=8000))
-    process = start(people(3000), "-t", "people", "--endpoint-url", server.endpoint, *ONE_WORKER)
+    words = (people(3000), "-t", "people", "--endpoint-url", server.endpoint, "--json", *ONE_WORKER)
+    process = start("--restart", *words)
     await_requests(server, 1)
     process.send_signal(signal.SIGINT)
     time.sleep(0.6)
@@ -235,6 +289,12 @@ def test_the_second_signal_ends_at_once(server: Server) -> None:
     assert done.status == 130
     assert time.monotonic() - began < 3
     assert "Traceback" not in done.err
+    again = "Continue with: " + shlex.join(command(*words))
+    assert done.err.endswith(f"ddbload: Interrupted by SIGINT. {again}\n")
+    assert set(done.summary) >= SUMMARY_KEYS
+    found = done.summary
+    assert (found["exit"], found["exit_reason"], found["interrupted"]) == (130, "interrupted", "SIGINT")
+    assert (found["resume"], found["table"], found["workers"]) == (again, "people", 1)
 
 
 def test_two_signals_in_the_same_moment_are_one(server: Server) -> None:

@@ -1,5 +1,6 @@
 """Bad input: a sentence or two on standard error, exit 2, nothing written, the JSON summary if asked for."""
 
+import gzip
 import os
 import socket
 from collections.abc import Iterator
@@ -92,6 +93,14 @@ def test_a_header_that_is_not_utf_8(server: Server) -> None:
 def test_a_header_without_the_key_names_the_columns_there_are(server: Server) -> None:
     said = refused(server, file("keyless.csv", b"name,town\na,b\n"), "-t", "people")
     assert "id" in said and "name, town" in said
+
+
+def test_what_cannot_be_read_yet_says_so(server: Server) -> None:
+    said = "is not there yet"
+    assert said in refused(server, file("people.csv.gz", gzip.compress(b"id\n1\n")), "-t", "people")
+    assert said in refused(server, "s3://bucket/people.csv", "-t", "people")
+    assert said in refused(server, "-", "-t", "people")
+    assert "semicolons" in refused(server, file("semi.csv", b"id;age\n1;2\n"), "-t", "people")
 
 
 def test_no_such_table(server: Server) -> None:

@@ -1,5 +1,6 @@
 """The commands of the tool this one succeeds still work."""
 
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -71,3 +72,56 @@ def test_a_door_can_be_run_and_stays_thin(name: str) -> None:
     )
     assert done.stdout.startswith("usage: ddbload"), done.stderr
     assert len(path.read_text().splitlines()) <= 20
+
+
+# --- in a clone without the packages --------------------------------------------------------------
+
+WITHOUT_PACKAGES = (sys.executable, "-I", "-S")
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Path:
+    made = tmp_path / "a clone"
+    for name in ("cli", "loader", "scripts"):
+        shutil.copytree(ROOT / name, made / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", made)
+    return made
+
+
+def environment_of(clone: Path, script: str) -> None:
+    python = clone / ".venv" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.write_text(f"#!/bin/sh\n{script}\n")
+    python.chmod(0o755)
+
+
+@pytest.mark.parametrize("name", ["threaded_loader_cli.py", "async_loader_cli.py", "generate_csv.py"])
+def test_a_script_finds_the_environment_of_its_clone(clone: Path, name: str) -> None:
+    environment_of(clone, "shift 2; printf '%s|' \"$@\"; exit 7")
+    path = clone / "scripts" / name
+    done = call([*WITHOUT_PACKAGES, str(path), "a file.csv", "--flag"])
+    assert (done.status, done.out, done.err) == (7, f"{path}|a file.csv|--flag|", "")
+
+
+def test_an_environment_that_lacks_the_packages_too_is_asked_once(clone: Path) -> None:
+    environment_of(clone, f'exec {sys.executable} -I -S "$@"')
+    done = call([*WITHOUT_PACKAGES, str(clone / "scripts" / "generate_csv.py"), "-o", "x"])
+    assert done.status == 2
+    assert "not installed" in done.err and len(done.err.splitlines()) == 1
+
+
+def test_without_the_packages_one_sentence_says_what_to_run(clone: Path) -> None:
+    script = [*WITHOUT_PACKAGES, str(clone / "scripts" / "threaded_loader_cli.py"), "--csv", "x", "-t", "t"]
+    done = call([*script, "--json"])
+    assert done.status == 2
+    assert done.err.count("\n") == 1 and "not installed" in done.err and f"{clone}/scripts/demo" in done.err
+    assert done.summary["exit_reason"] == "not_installed"
+
+
+def test_the_package_run_without_the_packages_says_the_same(clone: Path) -> None:
+    done = call([sys.executable, "-S", "-m", "loader", "verify", "x"], extra={"PYTHONPATH": str(clone)})
+    assert done.status == 2 and "--table" in done.err
+    words = [sys.executable, "-S", "-m", "loader", "verify", "x", "-t", "t"]
+    done = call(words, extra={"PYTHONPATH": str(clone)})
+    assert done.status == 2
+    assert done.err.startswith("ddbload: ") and "not installed" in done.err and done.err.count("\n") == 1

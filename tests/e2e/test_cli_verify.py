@@ -112,3 +112,18 @@ def test_what_cannot_be_is_refused(server: Server, wrong: tuple[str, ...]) -> No
     assert done.status == 2
     assert done.err.startswith("ddbload: ") and len(done.err.splitlines()) == 1
     assert done.summary["exit"] == 2
+
+
+def test_without_a_file_there_is_nothing_to_compare(server: Server) -> None:
+    done = run("verify", "-t", "people", "--endpoint-url", server.endpoint, "--json")
+    assert (done.status, done.summary["exit_reason"]) == (2, "bad_option")
+    assert done.err == "ddbload: No file to compare. Name at least one CSV file.\n"
+
+
+def test_one_item_is_no_plural(server: Server) -> None:
+    server.reset()
+    server.create_table("people", "id:S")
+    server.call("PutItem", {"TableName": "people", "Item": {"id": {"S": "a"}}})
+    Path("people.csv").write_text("id\na\na\n")
+    done = run("verify", "people.csv", "-t", "people", "--endpoint-url", server.endpoint)
+    assert done.out.splitlines()[0] == "1 of 1 item equal"

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from cli.options import CommandParser
 from cli.parser import build_parser
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -69,8 +70,8 @@ def shown(action: argparse.Action) -> Sequence[str]:
 def help_texts(parser: argparse.ArgumentParser) -> Iterator[str]:
     """The texts of a parser, as --help shows them."""
     yield parser.description or ""
-    # argparse-manpage leaves out that of a verb.
-    yield (parser.epilog or "") if parser.prog == "ddbload" else ""
+    if isinstance(parser, CommandParser):
+        yield from (meaning for _, meaning in parser.exit_statuses)
     formatter = parser._get_formatter()
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
@@ -96,6 +97,16 @@ def test_every_description_is_on_the_page(page: Path) -> None:
     texts = [text for parser in parsers(build_parser()) for text in help_texts(parser) if text]
     assert len(texts) > 20
     assert [text for text in texts if squeezed(text) not in shown] == []
+
+
+@needs_groff
+def test_the_exit_statuses_of_each_verb_have_a_section_of_their_own(page: Path) -> None:
+    text = groff("-Tascii", "-P-cbou", page=page).stdout
+    section = text[text.index("\nEXIT STATUS\n") :]
+    verbs = re.split(r"\n   (\w+)\n", section)[1:]
+    assert verbs[::2] == ["load", "generate", "verify", "demo"]
+    assert all(re.search(r"^ +0 .*^ +130 ", told, re.DOTALL | re.MULTILINE) for told in verbs[1::2])
+    assert "COMMENTS" not in text
 
 
 def test_every_option_is_on_the_page(page: Path) -> None:

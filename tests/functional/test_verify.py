@@ -13,7 +13,7 @@ import pytest
 from loader.config import ConnectionConfig
 from loader.engines.verify import Finding, VerifyConfig, VerifyEvent, VerifyResult, verify
 from loader.errors import BadConnection, BadOption, BadSource, BadTable, Fatal, RecordTooLarge, SourceChanged
-from tests.loads import write_csv
+from tests.loads import load, write_csv
 from tests.server import client
 from tests.server.client import Server
 
@@ -130,6 +130,40 @@ def test_the_last_valid_row_of_a_key_counts(boto: Any, moto: str, tmp_path: Path
     result = table.verify(write_csv(tmp_path / "t.csv", rows), **AGE)
     assert counts(result) == (1, 0, 0, 0)
     assert (result.rows, result.duplicates, result.rejected) == (5, 1, 3)
+
+
+def test_a_bad_row_that_a_later_good_one_follows_is_superseded_as_in_a_load(
+    server: Server, tmp_path: Path
+) -> None:
+    server.create_table("counted", "id:S")
+    rows = [
+        ["id", "age"],
+        ["a", "bad"],
+        ["b", "bad"],
+        ["a", "worse"],
+        ["a", "1"],
+        ["a", "bad"],
+        ["b", "bad"],
+        ["c"],
+        ["c", "2"],
+        ["", "3"],
+        ["a", "4"],
+        ["a", "bad"],
+    ]
+    path = write_csv(tmp_path / "t.csv", rows)
+    loaded = load(
+        server.endpoint,
+        "counted",
+        path,
+        rejects=str(tmp_path / "r.csv"),
+        state_dir=str(tmp_path),
+        types={"age": "N"},
+    )
+    result = verify(config(server.endpoint, "counted", path, **AGE))
+    assert result.same
+    # Of a: all but the last good row and the bad one behind it; of c the row with too few cells is a reject.
+    assert (result.rows, result.duplicates, result.rejected) == (11, 4, 5)
+    assert (loaded.counts.rows, loaded.counts.duplicates, loaded.counts.rejected) == (11, 4, 5)
 
 
 def test_an_empty_cell_is_a_string_or_no_attribute(boto: Any, moto: str, tmp_path: Path) -> None:
@@ -263,8 +297,15 @@ def test_what_cannot_be_compared_is_refused(server: Server, tmp_path: Path) -> N
         verify(config(server.endpoint, "nobody", path))
     with pytest.raises(BadSource, match="nowhere"):
         verify(config(server.endpoint, "good", tmp_path / "nowhere.csv"))
+    with pytest.raises(BadSource, match=r"t\.csv: the header has no column key"):
+        server.create_table("other", "key:S")
+        verify(config(server.endpoint, "other", path))
     with pytest.raises(BadOption, match="--types"):
         verify(config(server.endpoint, "good", path, types={"town": "N"}))
+    with pytest.raises(BadOption, match="No file to compare"):
+        verify(config(server.endpoint, "good"))
+    with pytest.raises(BadOption, match="--limit -1: give a number of at least 0"):
+        verify(config(server.endpoint, "good", path, limit=-1))
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         with pytest.raises(BadConnection):

@@ -7,7 +7,7 @@ import pytest
 
 from cli import exits, summary
 from loader import errors
-from loader.model import Counts, Summary
+from loader.model import Counts, Phase, ProgressEvent, Summary
 from tests.program import SUMMARY_KEYS
 
 
@@ -32,7 +32,7 @@ def done(**changes: Any) -> Summary:
         "threads": 16,
         "rejects_file": "/w/a.rejects.csv",
         "complete": True,
-        "errors": ("a.csv line 7: bad", *(f"a.csv line {n}: bad" for n in range(8, 12))),
+        "errors": ("a.csv, line 7: bad", *(f"a.csv, line {n}: bad" for n in range(8, 12))),
         "reject_codes": {"bad_number": 5},
     }
     return Summary(**{**values, **changes})
@@ -97,7 +97,7 @@ def test_every_error_of_the_loader_has_a_status_of_its_family() -> None:
 
 
 def test_the_json_summary_has_the_keys_of_the_design_and_fits_on_a_line() -> None:
-    text = summary.as_json(done(), exits.of_summary(done()))
+    text = summary.as_json(done(), exits.of_summary(done()), None)
     found = json.loads(text)
     assert set(found) >= SUMMARY_KEYS
     assert "\n" not in text
@@ -112,14 +112,14 @@ def test_the_json_summary_has_the_keys_of_the_design_and_fits_on_a_line() -> Non
 
 def test_a_refused_load_has_all_keys_too() -> None:
     ending = exits.of_error(errors.BadTable("No such table."))
-    found = json.loads(summary.as_json(summary.blank(("a.csv",), "t", "processes"), ending))
+    found = json.loads(summary.as_json(summary.blank(("a.csv",), "t", "processes"), ending, None))
     assert set(found) >= SUMMARY_KEYS
     assert (found["rows"], found["exit"], found["message"]) == (0, 2, "No such table.")
 
 
 def test_a_file_name_that_is_not_utf_8_breaks_no_summary() -> None:
     odd = done(source=("a\udcff.csv",), rejects_file="a\udcff.rejects.csv")
-    json.loads(summary.as_json(odd, exits.of_summary(odd)))
+    json.loads(summary.as_json(odd, exits.of_summary(odd), None))
     assert all(line.isprintable() for line in summary.as_text(odd))
 
 
@@ -140,9 +140,51 @@ def test_the_summary_for_people_accounts_for_every_row() -> None:
     ):
         assert part in text
     assert "10 of the rows" in text
-    assert "a.csv line 7: bad" in text
+    assert "a.csv, line 7: bad" in text
 
 
 def test_a_reason_with_escapes_in_it_is_shown_not_obeyed() -> None:
     nasty = done(errors=("a.csv line 7: \x1b[2J\r",), source=("\x1b]0;x\x07",))
     assert all(line.isprintable() for line in summary.as_text(nasty))
+
+
+def test_codes_of_this_run_alone_are_said_to_be() -> None:
+    counts = Counts(written=1, rejected=7)
+    text = "\n".join(summary.as_text(done(counts=counts, resumed=3)))
+    assert "rejected    7 in /w/a.rejects.csv; in this run: 5 bad_number" in text
+    early = "\n".join(summary.as_text(done(counts=counts, complete=False)))
+    assert "rejected    7 in /w/a.rejects.csv\n" in early and "bad_number" not in early
+
+
+def test_example_rejects_are_in_the_order_of_the_files() -> None:
+    errors = ("b.csv, line 2: x", "a.csv, line 1,000: x, line 5: y", "a.csv, line 9: x", "odd")
+    shown = [line.strip() for line in summary.as_text(done(errors=errors)) if line.startswith("    ")]
+    assert shown == ["a.csv, line 9: x", "a.csv, line 1,000: x, line 5: y", "b.csv, line 2: x", "odd"]
+    assert [
+        line for line in summary.as_text(done(errors=errors, source=("b.csv", "a.csv"))) if "b.csv, l" in line
+    ]
+    first = summary.as_text(done(errors=errors, source=("b.csv", "a.csv")))
+    assert next(line for line in first if line.startswith("    ")) == "    b.csv, line 2: x"
+
+
+def test_one_is_no_plural() -> None:
+    counts = Counts(written=1, write_units=1.0, requests=1, unprocessed=1, retries=1)
+    text = "\n".join(summary.as_text(done(counts=counts, workers=1, threads=1)))
+    assert "1 row in" in text and "1 worker x 1 thread" in text
+    assert "1 write unit, 1 request, 0 throttled, 1 unprocessed item, 1 retry" in text
+    text = "\n".join(summary.as_text(done(resumed=1)))
+    assert "1 of the rows had been done" in text
+
+
+def test_what_a_load_had_done_when_it_was_cut_off_is_in_the_summary() -> None:
+    blank = summary.blank(("a.csv",), "t", "processes")
+    event = ProgressEvent(Phase.LOADING, 2.5, Counts(written=40, requests=2), 10, 5, 9, 3)
+    found = json.loads(
+        summary.as_json(summary.cut_off(blank, event, "SIGINT"), exits.of_signal("SIGINT"), "x")
+    )
+    assert set(found) >= SUMMARY_KEYS
+    assert [found[name] for name in ("rows", "resumed", "seconds", "workers", "interrupted", "resume")] == [
+        *(40, 10, 2.5, 3, "SIGINT", "x")
+    ]
+    early = summary.cut_off(blank, None, "SIGTERM")
+    assert (early.counts, early.interrupted) == (Counts(), "SIGTERM")

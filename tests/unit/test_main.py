@@ -57,3 +57,19 @@ def test_a_ctrl_c_before_the_verb_begins_is_no_traceback(
     out, err = capsys.readouterr()
     assert err == "ddbload: Interrupted by SIGINT.\n"
     assert json.loads(out)["exit"] == 130
+
+
+def test_without_the_packages_it_says_so(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("cli.installed.missing", lambda: ["boto3", "rich"])
+    assert main(["verify", "a.csv", "-t", "t", "--json"]) == 2
+    out, err = capsys.readouterr()
+    assert err.startswith("ddbload: boto3 and rich are not installed") and len(err.splitlines()) == 1
+    assert json.loads(out)["exit_reason"] == "not_installed"
+
+
+def test_help_needs_no_packages(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("cli.installed.missing", lambda: ["boto3"])
+    assert main(["--help"]) == 0
+    assert capsys.readouterr().out.startswith("usage: ddbload")

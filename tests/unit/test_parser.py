@@ -134,6 +134,13 @@ def test_a_bad_value_is_refused_in_a_sentence_that_names_the_option(words: list[
     assert len(message) < 200
 
 
+def test_an_empty_value_that_must_be_given_cannot_be_left_out() -> None:
+    assert refusal("a.csv", "-t", "") == "--table is empty. Give it a value."
+    assert refusal("", "-t", "t") == "SOURCE is empty. Give it a value."
+    assert refusal("generate", "-o", "") == "--output is empty. Give it a value."
+    assert refusal("a.csv", "-t", "t", "-r", "") == "--region is empty. Give it a value, or leave it out."
+
+
 def test_words_that_are_missing_are_named() -> None:
     assert "-t/--table" in refusal("a.csv")
     assert "No source" in refusal("-t", "t")
@@ -175,7 +182,8 @@ def test_help_and_version_are_told_and_end_well(words: list[str], capsys: pytest
 def test_every_verb_has_examples_and_tells_its_exit_statuses(verb: str) -> None:
     text = build_parser().verbs[verb].format_help()
     assert f"\n  ddbload {verb} " in text or f"\n  ddbload {verb}\n" in text
-    assert "Exit status" in text
+    assert "Exit status:\n  0 " in text
+    assert "  130 " in text
 
 
 def test_the_parser_needs_none_of_the_dependencies() -> None:

@@ -498,6 +498,31 @@ def test_the_default_name_is_the_first_that_is_free(tmp_path: Path) -> None:
     assert default_path("no-suffix", directory) == f"{directory}/no-suffix.rejects.csv"
 
 
+@pytest.mark.parametrize(
+    ("source", "name"),
+    [
+        ("data/part-*.csv", "part.rejects.csv"),
+        ("part-[0-9]?.csv", "part.rejects.csv"),
+        ("2025-*-eu.csv", "2025-eu.rejects.csv"),
+        ("*-eu.csv", "eu.rejects.csv"),
+        ("people*", "people.rejects.csv"),
+        ("x.*", "x.rejects.csv"),
+        ("data/*.csv", "rejects.csv"),
+        ("data/**", "rejects.csv"),
+        ("a[1].csv", "a.rejects.csv"),
+        ("a].csv", "a.rejects.csv"),
+        ("day*/people--1_.csv", "people--1_.rejects.csv"),
+    ],
+)
+def test_the_default_name_of_a_pattern_is_none(tmp_path: Path, source: str, name: str) -> None:
+    assert default_path(source, str(tmp_path)) == f"{tmp_path}/{name}"
+
+
+def test_the_default_name_of_a_pattern_with_nothing_left_is_numbered_too(tmp_path: Path) -> None:
+    (tmp_path / "rejects.csv").touch()
+    assert default_path("*.csv", str(tmp_path)) == f"{tmp_path}/rejects-2.csv"
+
+
 def test_the_default_path_is_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert default_path("a.csv", ".") == f"{tmp_path}/a.rejects.csv"

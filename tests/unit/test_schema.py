@@ -112,8 +112,27 @@ def test_a_header_without_a_key_is_refused_with_the_columns_it_has() -> None:
 
 
 def test_both_missing_keys_are_named_at_once() -> None:
-    with pytest.raises(BadSource, match=r"no column pk and no column sk, .* columns are: a\."):
+    with pytest.raises(BadSource) as refused:
         build_schema(table(KeySchema(KeyPart("pk", "S"), KeyPart("sk", "N"))), Header(("a",)), {})
+    assert str(refused.value) == (
+        "The header has no columns pk and sk, the keys of table people. The only column is: a."
+    )
+
+
+def test_a_header_without_a_key_is_named_by_its_file() -> None:
+    with pytest.raises(BadSource, match=r"^a\.csv: the header has no column id, a key of table people\."):
+        build_schema(table(), Header(("ID", "name")), {}, shown="a.csv")
+
+
+@pytest.mark.parametrize(("column", "what"), [("id;a", "semicolons"), ("id\ta", "tabs"), ("id|a", "bars")])
+def test_a_header_without_a_comma_gets_a_hint(column: str, what: str) -> None:
+    with pytest.raises(
+        BadSource, match=rf"Only commas separate columns so far; this file seems to use {what}\.$"
+    ):
+        build_schema(table(), Header((column,)), {})
+    with pytest.raises(BadSource) as refused:
+        build_schema(table(), Header((column, "b")), {})
+    assert "commas" not in str(refused.value)
 
 
 def test_a_long_list_of_columns_is_cut() -> None:

@@ -285,6 +285,75 @@ def test_a_pattern_that_takes_in_a_directory_is_refused(tmp_path: Path, csv: str
     assert "b.csv is a directory" in refusal(f"{tmp_path}/*.csv")
 
 
+@pytest.mark.parametrize("order", ["part-0.rejects.csv", "part-9.rejects.csv"])
+def test_a_pattern_leaves_out_reject_files(tmp_path: Path, order: str) -> None:
+    for name in ("part-1.csv", "part-2.csv"):
+        write(tmp_path / name, b"id\n1\n")
+    write(tmp_path / order, b"id," + REJECTS_HEADER + b"\n")
+    source = Source.open([f"{tmp_path}/part-*.csv"], DIALECT)
+    assert names_of(source) == ["part-1.csv", "part-2.csv"]
+    assert source.header == Header(("id",))
+    assert (source.files[1].base, source.total) == (5, 10)
+
+
+def test_a_pattern_that_matches_reject_files_alone_stands_for_them(tmp_path: Path) -> None:
+    for name in ("a.rejects.csv", "b.rejects.csv"):
+        write(tmp_path / name, b"id," + REJECTS_HEADER + b"\n")
+    source = Source.open([f"{tmp_path}/*.rejects.csv"], DIALECT)
+    assert names_of(source) == ["a.rejects.csv", "b.rejects.csv"]
+    assert source.header == Header(("id",), 6)
+
+
+def test_a_reject_file_that_is_named_is_not_left_out(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.rejects.csv", b"id," + REJECTS_HEADER + b"\n")
+    write(tmp_path / "b.csv", b"id\n")
+    assert "the header names" in refusal(path, f"{tmp_path}/*.csv")
+
+
+@pytest.mark.parametrize(
+    ("data", "what"),
+    [
+        (b"\x1f\x8b\x08\x00\x00\x00", "gzip"),
+        (b"(\xb5/\xfd\x04\x00", "zstd"),
+        (b"BZh91AY&SY", "bzip2"),
+        (b"\xfd7zXZ\x00\x00", "xz"),
+        (b"PK\x03\x04\x14\x00", "zip"),
+    ],
+)
+def test_a_compressed_file_is_refused_by_its_first_bytes(tmp_path: Path, data: bytes, what: str) -> None:
+    path = write(tmp_path / "a.csv.gz", data)
+    assert refusal(path) == (
+        f"{path} is compressed ({what}); reading compressed files is not there yet. Unpack it first."
+    )
+
+
+@pytest.mark.parametrize("path", ["s3://bucket/a.csv", "s3://bucket/part-*.csv", "https://x.example/a.csv"])
+def test_a_url_is_refused(path: str) -> None:
+    scheme = path.partition("/")[0]
+    assert refusal(path) == (
+        f"{path}: reading from {scheme}// is not there yet. Copy the file to this machine first."
+    )
+
+
+def test_a_file_whose_path_looks_like_a_url_can_be_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("s3:/bucket").mkdir(parents=True)
+    write(Path("s3:/bucket/a.csv"), b"id\n")
+    assert names_of(Source.open(["s3://bucket/a.csv"], DIALECT)) == ["a.csv"]
+
+
+def test_standard_input_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "-", b"id\n")
+    assert refusal("-") == (
+        "Reading standard input (-) is not there yet. Save the data to a file first; "
+        "a file of that name is ./-."
+    )
+    assert names_of(Source.open(["./-"], DIALECT)) == ["-"]
+
+
 def test_a_name_that_is_not_utf8_can_be_shown(tmp_path: Path) -> None:
     path = os.fsdecode(os.fsencode(tmp_path) + b"/\xff.csv")
     Path(path).write_bytes(b"id\n1\n")

@@ -18,10 +18,15 @@ NASTY = "\x1b[31m[bold]a[/bold]\r\nb\x07\u202e"
 
 
 def event(
-    seconds: float, rows: int, phase: Phase = Phase.LOADING, message: str = "", resumed: int = 0
+    seconds: float,
+    rows: int,
+    phase: Phase = Phase.LOADING,
+    message: str = "",
+    resumed: int = 0,
+    total: int = 10_000,
 ) -> ProgressEvent:
     counts = Counts(written=rows, write_units=2.0 * rows, throttled=1, rejected=0)
-    return ProgressEvent(phase, seconds, counts, resumed, rows * 10, 10_000, 2, message)
+    return ProgressEvent(phase, seconds, counts, resumed, rows * 10, total, 2, message)
 
 
 def frame(seconds: float, title: str = "loading", message: str = "", urgent: bool = False) -> Frame:
@@ -73,6 +78,28 @@ def test_the_first_frame_has_no_estimate() -> None:
     assert of_load()(event(0.0, 0)).left is None
 
 
+def test_a_load_that_is_done_is_all_done() -> None:
+    frame_of = of_load()
+    frame_of(event(0.0, 0))
+    shown = frame_of(event(1.0, 600, Phase.DONE))
+    assert (shown.share, shown.left) == (1.0, None)
+
+
+def test_where_the_end_is_not_known_there_is_neither_share_nor_estimate() -> None:
+    frame_of = of_load()
+    frame_of(event(0.0, 0, total=0))
+    shown = frame_of(event(1.0, 600, total=0))
+    assert (shown.share, shown.left) == (None, None)
+    assert frame_of(event(2.0, 900, Phase.DONE, total=0)).share == 1.0
+    assert "%" not in line(shown)
+
+
+def test_one_is_no_plural() -> None:
+    assert of_load()(event(0.0, 1)).figures[0] == "1 row"
+    assert of_count("x", 10, "row")(1.0, 1).figures[0] == "1 row"
+    assert of_verify()(VerifyEvent(False, 2.0, 1, 10)).figures[0] == "1 item"
+
+
 def test_draining_tells_how_to_end_at_once() -> None:
     shown = of_load()(event(1.0, 5, Phase.DRAINING))
     assert shown.urgent
@@ -80,8 +107,8 @@ def test_draining_tells_how_to_end_at_once() -> None:
 
 
 def test_a_share_is_never_more_than_all() -> None:
-    assert of_count("x", 10, "rows")(1.0, 20).share == 1.0
-    assert of_count("x", 0, "rows")(1.0, 20).share is None
+    assert of_count("x", 10, "row")(1.0, 20).share == 1.0
+    assert of_count("x", 0, "row")(1.0, 20).share is None
 
 
 def test_a_comparison_shows_bytes_then_items() -> None:
@@ -209,3 +236,37 @@ def test_a_line_too_long_for_the_terminal_is_cut_not_wrapped(monkeypatch: pytest
     shown = bars(monkeypatch, [Frame("loading", 1.0, 1, 2, ("x" * 200,), None)])
     assert "x" * 61 not in without_escapes(shown)
     assert "…" in shown
+
+
+def test_a_narrow_terminal_keeps_throttles_and_rejects(monkeypatch: pytest.MonkeyPatch) -> None:
+    counts = Counts(written=12_345_678, write_units=2e7, throttled=1234, rejected=56)
+    frame_of = of_load()
+    frames = [
+        frame_of(ProgressEvent(Phase.LOADING, second, counts, 0, done, 10_000, 2))
+        for second, done in ((0.0, 0), (4000.0, 10))
+    ]
+    shown = without_escapes(bars(monkeypatch, frames, COLUMNS="50"))
+    assert "1,234 throttled  56 rejected" in shown
+    assert "12,345,734 rows  " in shown and "WCU/s" not in shown
+    assert "ETA" in shown and "  0%" in shown
+    assert "1,234 throttled  56 rejected" in without_escapes(bars(monkeypatch, frames, COLUMNS="30"))
+    assert "WCU/s" in without_escapes(bars(monkeypatch, frames, COLUMNS="80"))
+
+
+def test_without_a_total_there_is_no_percentage(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = bars(monkeypatch, [Frame("loading", 1.0, 1, 0, ("1 row",), None)])
+    assert "loading" in shown and "%" not in shown
+
+
+def test_nothing_is_drawn_before_there_is_something_to_show(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert bars(monkeypatch, []) == ""
+
+
+def test_a_warning_before_the_first_bar_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm-256color")
+    stream = io.StringIO()
+    view = BarsView(Lasting(stream))
+    view.say("careful")
+    view.put_right()
+    view.close()
+    assert stream.getvalue() == "careful\n"

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from loader.decisions.index import index_chunk
@@ -279,6 +279,18 @@ def test_from_any_window_on_the_windows_are_the_same(
         assert contents(again) == contents(whole[done:])
         after = cut(opened(*texts), window_size, chunk_size=chunk_then, start=window.end)
         assert contents(after) == contents(whole[done + 1 :])
+
+
+@given(texts=st.lists(TEXTS, min_size=1, max_size=3), window_size=SIZES, chunk_size=SIZES, chunk_then=SIZES)
+@example(texts=[b"aa\n\n" * 6], window_size=1, chunk_size=5, chunk_then=CHUNK)
+def test_a_window_done_again_ends_where_it_ended(
+    opened: Open, texts: list[bytes], window_size: int, chunk_size: int, chunk_then: int
+) -> None:
+    """Blank lines behind its last record included: the line and the start of the next window hang on it."""
+    for window in cut(opened(*texts), window_size, chunk_size=chunk_size):
+        if window.begin.file < len(texts):
+            again = cut(opened(*texts), window_size, chunk_size=chunk_then, start=window.begin)
+            assert again[0].end == window.end
 
 
 @given(text=TEXTS, window_size=SIZES, limit=st.integers(1, 10))
