@@ -1,5 +1,6 @@
 """The commands of the tool this one succeeds still work."""
 
+import shlex
 import shutil
 import subprocess
 import sys
@@ -104,7 +105,7 @@ def test_a_script_finds_the_environment_of_its_clone(clone: Path, name: str) -> 
 
 
 def test_an_environment_that_lacks_the_packages_too_is_asked_once(clone: Path) -> None:
-    environment_of(clone, f'exec {sys.executable} -I -S "$@"')
+    environment_of(clone, f'exec {shlex.quote(sys.executable)} -I -S "$@"')
     done = call([*WITHOUT_PACKAGES, str(clone / "scripts" / "generate_csv.py"), "-o", "x"])
     assert done.status == 2
     assert "not installed" in done.err and len(done.err.splitlines()) == 1

@@ -1,6 +1,7 @@
 """Credentials along the AWS chain, and the boto3 client as a carrier of raw bodies and replies."""
 
 import pickle
+import shlex
 import subprocess
 import sys
 import time
@@ -148,7 +149,8 @@ class Helper:
         self._runs = home / "runs"
         self._script = home / "helper.py"
         self.gives("''")
-        (home / "aws-config").write_text(f"[default]\ncredential_process = {sys.executable} {self._script}\n")
+        command = shlex.join([sys.executable, str(self._script)])
+        (home / "aws-config").write_text(f"[default]\ncredential_process = {command}\n")
 
     def gives(self, output: str) -> None:
         """`output` is an expression that may use `run`, the number of the run."""
