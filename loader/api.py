@@ -39,8 +39,7 @@ class DynamoDBLoader:
     """
     Loads CSV files into one table, with worker processes.
 
-    `options` are the other fields of `loader.LoadConfig` (`threads`, `types`, `window_size`, ...). Worker
-    processes are spawned, so a script calls `load_csv` below `if __name__ == "__main__":`.
+    `options` are the other fields of `loader.LoadConfig` (`threads`, `types`, `window_size`, ...).
     """
 
     def __init__(

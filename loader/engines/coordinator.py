@@ -66,8 +66,7 @@ def run_load(
     """
     Load the sources into the table and say how it ended; an interrupted load returns too.
 
-    Raises Refused when nothing was started, Stopped or Fatal, with `summary`, when it ended early. Not to be
-    called while a script's main module is imported: workers are spawned and import it.
+    Raises Refused when nothing was started, Stopped or Fatal, with `summary`, when it ended early.
     """
     with ExitStack() as stack:
         prepared = prepare(config, stack)

@@ -7,7 +7,7 @@ import queue
 import signal
 import threading
 import traceback
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 
 from loader.decisions.batch import batches
@@ -188,7 +188,11 @@ class _Worker:
     def _end(self) -> None:
         self._writer.join()
         self._reporter.close()
-        self._events.put(self._outcomes.final_report())
+        report = self._outcomes.final_report()
+        if isinstance(self._failure, Crashed):
+            # Another worker does these shards anew, and tells of every row of them.
+            report = replace(report, given_up=())
+        self._events.put(report)
         self._events.put(self._failure or Drained())
         self._transport.close()
         self._source.close()
