@@ -1,5 +1,6 @@
 """What a load is told to do, as frozen values, and the rules for the option texts they come from."""
 
+import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -77,7 +78,7 @@ class LoadConfig:
         _at_least("--limit", self.limit, 0)
         _at_least("--window-size", self.window_size, MIN_WINDOW_SIZE)
         _at_least("shard_records", self.shard_records, 1)
-        if not self.late_write_grace >= 0:
+        if not _is_duration(self.late_write_grace):
             raise BadOption(f"late_write_grace {self.late_write_grace}: give a number of seconds, 0 or more.")
         if not isinstance(self.max_rejects, RejectLimit | None):
             raise BadOption(
@@ -85,18 +86,27 @@ class LoadConfig:
             )
         if not isinstance(self.types, Mapping):
             raise BadOption(f"types {self.types!r}: give a mapping, such as {{'age': 'N'}}.")
-        if not self.stall_timeout > 0:
-            raise BadOption(f"--stall-timeout {self.stall_timeout:g}: give a number of seconds above 0.")
+        if not _is_duration(self.stall_timeout) or self.stall_timeout == 0:
+            raise BadOption(f"--stall-timeout {self.stall_timeout}: give a number of seconds above 0.")
         check_types(self.types)
 
 
+def _is_number(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_duration(value: object) -> bool:
+    """Seconds, 0 or more; for ever is none."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf
+
+
 def _within(option: str, value: int, low: int, high: int) -> None:
-    if not low <= value <= high:
+    if not _is_number(value) or not low <= value <= high:
         raise BadOption(f"{option} {value}: give a number from {low} to {high}.")
 
 
 def _at_least(option: str, value: int | None, low: int) -> None:
-    if value is not None and value < low:
+    if value is not None and (not _is_number(value) or value < low):
         raise BadOption(f"{option} {value}: give a number of at least {low}.")
 
 

@@ -214,7 +214,7 @@ class _Load:
             case NeedCredentials():
                 self._renew_refused_credentials()
             case Logged():
-                logging.getLogger(message.logger).log(message.level, "%s", message.text)
+                _keep(message)
             case Drained():
                 pass
 
@@ -334,6 +334,8 @@ class _Load:
             for number, message in self._pool.events(min(left, TICK)):
                 if isinstance(message, Report):
                     self._take_report(number, message)
+                elif isinstance(message, Logged):
+                    _keep(message)
         self._pool.stop(0.0)
 
     def _summary(
@@ -356,6 +358,10 @@ class _Load:
             resume_hint=None if complete else RESUME_HINT,
             reject_codes=dict(tally.codes),
         )
+
+
+def _keep(line: Logged) -> None:
+    logging.getLogger(line.logger).log(line.level, "%s", line.text)
 
 
 def _is_shard(outcome: ShardOutcome, task: IndexTask | ShardTask) -> bool:

@@ -132,6 +132,9 @@ class Delivery:
         self.attempt = replace(self.attempt, failures=max(item.failures for item in part))
         decision = decide(self._settler.policy, self.attempt, answer, random, items=len(part))
         self._enter(part, rest, answer, retried=isinstance(decision, Resend))
+        if not isinstance(decision, Resend):
+            # Whatever the verdict, it is one on the batch: the credentials were good.
+            self.attempt = replace(self.attempt, denials=0)
         return self._follow(decision, part, rest, answer)
 
     def _read(

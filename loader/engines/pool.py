@@ -92,28 +92,37 @@ class WorkerPool:
     def start_one(self) -> None:
         """Raises WorkerFailed where the machine has no room for one more."""
         try:
-            task_reader, task_writer = one_way_queue(self._context)
-            event_reader, event_writer = one_way_queue(self._context)
-            process = self._context.Process(
-                target=run_worker,
-                args=(self._setup(), task_reader, event_writer),
-                name=f"ddbload-worker-{self._next}",
-                daemon=True,
-            )
-            with _as_a_worker_should_find_it():
-                process.start()
+            self._start(self._next)
         except OSError as error:
             raise WorkerFailed(
                 f"Worker process {len(self) + 1} cannot be started: {error.strerror}. "
                 "Ask for fewer with --workers."
             ) from error
-        # Held here, these would hide the death of the other side.
-        task_reader.close()
-        event_writer.close()
-        self._workers[self._next] = Worker(
-            self._next, process, QueueWriter(task_writer), QueueReader(event_reader)
-        )
         self._next += 1
+
+    def _start(self, number: int) -> None:
+        task_reader, task_writer = one_way_queue(self._context)
+        event_reader, event_writer = one_way_queue(self._context)
+        process = self._context.Process(
+            target=run_worker,
+            args=(self._setup(), task_reader, event_writer),
+            name=f"ddbload-worker-{number}",
+            daemon=True,
+        )
+        try:
+            with _as_a_worker_should_find_it():
+                process.start()
+            # Held here, these would hide the death of the other side.
+            task_reader.close()
+            event_writer.close()
+            self._workers[number] = Worker(
+                number, process, QueueWriter(task_writer), QueueReader(event_reader)
+            )
+        except BaseException:
+            # Such as a KeyboardInterrupt; Python would wait at its end for a process that heeds no signal.
+            if process.pid is not None:
+                process.kill()
+            raise
 
     def free(self) -> Iterator[Worker]:
         """Workers that can take a task, the least busy first."""

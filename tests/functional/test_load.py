@@ -1,13 +1,27 @@
 """Whole loads, with real worker processes, against the strict server of our own."""
 
+import csv
+import http.client
 import os
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from loader.api import AsyncDynamoDBLoader, DynamoDBLoader
 from loader.config import RejectLimit
-from loader.errors import BadSource, BadTable, Denied, EverythingRejected, TableGone, TooManyRejects
+from loader.errors import (
+    BadOption,
+    BadSource,
+    BadTable,
+    Denied,
+    EverythingRejected,
+    TableGone,
+    TooManyRejects,
+)
+from tests.functional.raw_server import Answer, Request, error_reply, http_reply, raw_server
 from tests.loads import as_table, csv_text, expected, load, rejected, write_csv
 from tests.server.client import Server, start
 from tests.server.faults import FaultPlan
@@ -137,6 +151,34 @@ def test_where_the_service_refuses_the_last_row_the_one_before_wins(server: Serv
     assert {row["_code"] for row in rejected(summary.rejects_file)} == {"refused"}
 
 
+def test_newer_rows_that_are_refused_one_by_one_are_nothing_systemic(server: Server, tmp_path: Path) -> None:
+    server.create_table("people", "id:S")
+    keys = [f"k{n}" for n in range(60)]
+    body = [*([key, "old"] for key in keys), *([key, "new"] for key in keys)]
+    path = write_csv(tmp_path / "people.csv", [["id", "v"], *body])
+
+    with raw_server(refusing(server, b'"new"')) as picky:
+        summary = load(picky.url, "people", path, batch_size=1, threads=2)
+
+    assert summary.complete
+    assert (summary.counts.written, summary.counts.duplicates, summary.counts.rejected) == (60, 0, 60)
+    assert as_table(server.items("people"), ["id"]) == expected(csv_text([["id", "v"], *body[:60]]), ["id"])
+
+
+def refusing(server: Server, text: bytes) -> Answer:
+    """Answers as the server does, but refuses every batch in which this text occurs."""
+
+    def answer(request: Request) -> bytes:
+        if request.headers["x-amz-target"].endswith(".BatchWriteItem") and text in request.body:
+            return error_reply("ValidationException")
+        with closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)) as connection:
+            connection.request("POST", "/", request.body, request.headers)
+            reply = connection.getresponse()
+            return http_reply(reply.status, reply.read())
+
+    return answer
+
+
 # --- rejects --------------------------------------------------------------------------------------
 
 BAD_ROWS = {
@@ -216,6 +258,35 @@ def test_a_mended_reject_file_completes_the_table(server: Server, tmp_path: Path
     assert (second.counts.written, second.counts.rejected) == (2, 0)
     whole = csv_text([["id", "age"], *([f"k{n}", str(n)] for n in range(30))])
     assert as_table(server.items("people"), ["id"]) == expected(whole, ["id"], {"age": "N"})
+
+
+def test_a_broken_row_that_is_mended_does_not_undo_a_newer_one(server: Server, tmp_path: Path) -> None:
+    server.create_table("people", "id:S")
+    path = tmp_path / "people.csv"
+    path.write_text(
+        "id,name,age\nk1,Smith, John,1\nk2,Jones,2\nk1,Smith,3\nk2,Jones, Jim,4\nk3,Doe, Jane,5\n"
+    )
+    first = load(server.endpoint, "people", path)
+    assert (first.counts.written, first.counts.rejected) == (2, 3)
+
+    mended = Path(first.rejects_file or "")
+    with mended.open(newline="") as file:
+        found = [(row[:4], row[-1]) for row in list(csv.reader(file))[1:]]
+    assert found == [
+        (["k1", "Smith", " John", "1"], "true"),
+        # The last rows of their keys.
+        (["k2", "Jones", " Jim", "4"], ""),
+        (["k3", "Doe", " Jane", "5"], ""),
+    ]
+    text = mended.read_text()
+    for name in ("Smith, John", "Jones, Jim", "Doe, Jane"):
+        text = text.replace(name, f'"{name}"')
+    mended.write_text(text)
+    second = load(server.endpoint, "people", mended)
+
+    assert (second.counts.written, second.counts.duplicates, second.counts.rejected) == (2, 1, 0)
+    right = 'id,name,age\nk1,Smith,3\nk2,"Jones, Jim",4\nk3,"Doe, Jane",5\n'
+    assert as_table(server.items("people"), ["id"]) == expected(right, ["id"])
 
 
 def test_superseded_rejects_are_not_loaded_unless_asked_for(server: Server, tmp_path: Path) -> None:
@@ -335,6 +406,19 @@ def test_a_file_of_bad_rows_stops_the_load(server: Server, tmp_path: Path) -> No
         load(server.endpoint, "people", path)
 
 
+def test_many_bad_rows_in_a_slow_load_do_not_stop_it(server: Server, tmp_path: Path) -> None:
+    """Bad rows are known at once, by the thousand, and the first good ones only a round trip later."""
+    server.create_table("people", "id:S")
+    server.set_faults(FaultPlan(latency_ms=300))
+    body = [[f"k{n}", "x" if n % 5 == 0 else str(n)] for n in range(6000)]
+    path = write_csv(tmp_path / "people.csv", [["id", "age"], *body])
+
+    summary = load(server.endpoint, "people", path, types={"age": "N"}, threads=64, shard_records=10_000)
+
+    assert summary.complete
+    assert (summary.counts.written, summary.counts.rejected) == (4800, 1200)
+
+
 @pytest.mark.parametrize("limit", [RejectLimit(count=10), RejectLimit(percent=1.0)])
 def test_too_many_rejects_stop_the_load(server: Server, tmp_path: Path, limit: RejectLimit) -> None:
     server.create_table("people", "id:S")
@@ -413,3 +497,52 @@ def test_a_limit_loads_the_first_rows_only(server: Server, tmp_path: Path) -> No
 
     assert summary.counts.rows == 30
     assert {item["id"]["S"] for item in server.items("people")} == {f"k{n}" for n in range(30)}
+
+
+# --- from Python ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"batch_size": 26},
+        {"max_workers": 0},
+        {"max_retries": -1},
+        {"threads": 0},
+        {"limit": -1},
+        {"window_size": 0},
+        {"shard_records": 0},
+        {"stall_timeout": 0.0},
+        {"stall_timeout": float("nan")},
+        {"late_write_grace": -1.0},
+        {"late_write_grace": float("nan")},
+        {"max_rejects": 100},
+        {"max_rejects": "2%"},
+        {"types": ["age=N"]},
+        {"types": {"age": "INT"}},
+    ],
+    ids=str,
+)
+def test_a_bad_option_is_refused_where_it_is_given(options: dict[str, Any]) -> None:
+    (name,) = options
+    words = rf"--{name.removeprefix('max_w').replace('_', '-')}|{name}|--workers"
+    with pytest.raises(BadOption, match=words):
+        DynamoDBLoader("people", **options)
+    if name != "max_workers":
+        with pytest.raises(BadOption, match=words):
+            AsyncDynamoDBLoader("people", **options)
+
+
+@pytest.mark.parametrize(
+    "values", [{"count": -1}, {"percent": -0.5}, {"percent": 100.5}, {"percent": float("nan")}], ids=str
+)
+def test_a_bad_reject_limit_is_refused_where_it_is_made(values: dict[str, Any]) -> None:
+    with pytest.raises(BadOption, match="--max-rejects"):
+        RejectLimit(**values)
+
+
+def test_paths_in_a_list_are_refused_with_a_sentence(server: Server) -> None:
+    loader = DynamoDBLoader("people", endpoint_url=server.endpoint)
+    paths: Any = ["a.csv", "b.csv"]
+    with pytest.raises(BadSource, match="Give each path as an argument of its own"):
+        loader.load_csv(paths)

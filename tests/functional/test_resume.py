@@ -6,15 +6,37 @@ import subprocess
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from loader.decisions import tally
+from loader.decisions.checkpoint import Head, SourceFile
+from loader.decisions.index import index_chunk
+from loader.decisions.keys import KeySpec
+from loader.decisions.plan import Chunk, LineTable
+from loader.edges.journal import JOURNAL, Journal
+from loader.edges.rejects import RejectFile
+from loader.edges.source import Source
 from loader.engines.coordinator import Stop
-from loader.errors import BadState
-from loader.model import Summary
+from loader.engines.ledger import Ledger
+from loader.engines.pipeline import OpenWindow
+from loader.engines.windows import Place
+from loader.errors import BadState, EverythingRejected, SourceChanged
+from loader.model import (
+    Counts,
+    Dialect,
+    KeyPart,
+    KeySchema,
+    Problem,
+    Reject,
+    RejectCode,
+    ShardOutcome,
+    Summary,
+)
 from tests.loads import as_table, expected, load, rejected, write_csv
 from tests.server.client import ROOT, Server, start
 from tests.server.faults import FaultPlan
@@ -155,6 +177,189 @@ def test_a_changed_file_is_refused(server: Server, path: Path) -> None:
     # Only touched, with the bytes it had, it is the same file.
     path.write_bytes(content)
     assert load(server.endpoint, "people", path, **OPTIONS).complete
+
+
+def test_what_a_drained_load_leaves_is_its_journal(server: Server, path: Path, own_environment: Path) -> None:
+    # One window is being written then, and the next one waits.
+    interrupted(server, path, after=15)
+    assert left_in(own_environment) == {"journal.jsonl", "lock"}
+
+
+def test_a_load_that_is_refused_by_the_service_leaves_no_index_either(
+    server: Server, path: Path, own_environment: Path
+) -> None:
+    server.set_faults(FaultPlan(refuse_all=True))
+    with pytest.raises(EverythingRejected):
+        load(server.endpoint, "people", path, **OPTIONS)
+    assert left_in(own_environment) == {"journal.jsonl", "lock"}
+
+
+def left_in(home: Path) -> set[str]:
+    """The names of all files with the checkpoints."""
+    return {path.name for path in (home / "state").rglob("*") if path.is_file()}
+
+
+def test_a_load_of_which_everything_was_refused_goes_on_once_that_is_mended(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tally, "ALL_REJECTED_ROWS", 300)
+    path = write_csv(tmp_path / "all.csv", [["id", "v"], *([f"k{n}", str(n)] for n in range(2000))])
+    server.set_faults(FaultPlan(refuse_all=True))
+    with pytest.raises(EverythingRejected):
+        load(server.endpoint, "people", path, shard_records=50)
+
+    server.set_faults(FaultPlan())
+    done = load(server.endpoint, "people", path, shard_records=50)
+
+    # Behind it are more rows without a single one written than end a load.
+    assert done.resumed >= 300
+    assert (done.complete, done.counts.rows, done.counts.rejected) == (True, 2000, done.resumed)
+    assert len(server.items("people")) == 2000 - done.resumed
+    assert len(rejected(done.rejects_file)) == done.resumed
+
+
+# --- writes that come late ------------------------------------------------------------------------
+
+
+def seconds_to_first_write(server: Server, path: Path, **options: Any) -> float:
+    """From the call of a load, which has to complete, to its first batch."""
+    server.reset(keep_tables=True)
+    server.set_faults(FaultPlan())
+    over = threading.Event()
+    first: list[float] = []
+
+    def watch() -> None:
+        while not over.wait(0.01):
+            if server.stats()["requests"].get("BatchWriteItem", 0):
+                first.append(time.monotonic())
+                return
+
+    watcher = threading.Thread(target=watch)
+    began = time.monotonic()
+    watcher.start()
+    try:
+        # Large, so that it is still going on when the watcher looks.
+        assert load(server.endpoint, "people", path, **OPTIONS, **options).complete
+    finally:
+        over.set()
+        watcher.join()
+    return first[0] - began
+
+
+def test_a_fresh_load_waits_for_nothing(server: Server, path: Path) -> None:
+    options = {"late_write_grace": 30.0, "limit": 1000}
+    assert seconds_to_first_write(server, path, **options) < 20
+
+
+@pytest.mark.parametrize("journal", ["as it was left", "garbled"])
+def test_a_restart_waits_for_what_the_run_before_may_have_under_way(
+    server: Server, path: Path, own_environment: Path, journal: str
+) -> None:
+    """That run may have been killed with an old value in a request which is applied seconds later."""
+    interrupted(server, path, after=10)
+    if journal == "garbled":
+        (found,) = (own_environment / "state").rglob(JOURNAL)
+        found.write_bytes(b"garbage\n" + found.read_bytes())
+        # The head that names it is lost, and what is there is not overwritten.
+        (path.parent / "people.rejects.csv.part").unlink()
+
+    assert seconds_to_first_write(server, path, restart=True, late_write_grace=1.2) >= 1.2
+
+
+def test_a_restart_of_a_load_that_wrote_nothing_waits_for_nothing(
+    server: Server, path: Path, own_environment: Path
+) -> None:
+    stop = Stop()
+    stop.request("SIGINT")
+    load(server.endpoint, "people", path, stop=stop, **OPTIONS)
+    assert list((own_environment / "state").rglob(JOURNAL))
+
+    assert seconds_to_first_write(server, path, restart=True, late_write_grace=30.0, limit=1000) < 20
+
+
+# --- the books ------------------------------------------------------------------------------------
+
+
+class Books:
+    """A ledger over a file of six rows that are all bad, `size` bytes each."""
+
+    def __init__(self, path: Path) -> None:
+        dialect = Dialect()
+        self.source = source = Source.open([str(path)], dialect)
+        start, stop = source.files[0].data_start, source.total
+        index = index_chunk(source.read(start, stop - start), start, KeySpec((0,), ("S",)), dialect, 2, 1)
+        self.starts: list[int] = index.starts.tolist()
+        self.size = int(index.sizes[0])
+        head = Head(
+            table="t",
+            arn="arn",
+            table_id="",
+            created="1",
+            endpoint="http://127.0.0.1:1",
+            key=KeySchema(KeyPart("id", "S")),
+            sources=(SourceFile(str(path), source.total, 1, 2),),
+            header=source.header,
+            dialect=dialect,
+            types={},
+            seed=7,
+            window_size=100,
+            shard_records=2,
+        )
+        state = path.parent / "state"
+        state.mkdir(exist_ok=True)
+        resume = Journal.load(str(state))
+        final = str(path.parent / "out.csv")
+        recorded = None if resume is None else resume.rejects
+        self._rejects = RejectFile.open(final, source.header_record(), source.header, dialect, recorded)
+        self._journal = (
+            Journal.create(str(state), head) if resume is None else Journal.resume(str(state), resume)
+        )
+        self.ledger = Ledger(source, self._journal, self._rejects, resume)
+        self.window = OpenWindow(
+            number=0,
+            begin=Place(0, start, 2),
+            end=Place(0, stop, 8),
+            records=6,
+            lines=LineTable([Chunk(0, start, stop, 2, 6)], [index]),
+            todo=deque(),
+        )
+        self.ledger.window_begins(self.window)
+
+    def outcome(self, shard: int) -> ShardOutcome:
+        """Both rows of the shard are rejects."""
+        problem = Problem(RejectCode.BAD_NUMBER, "no")
+        rejects = [Reject(start, self.size, problem) for start in self.starts[2 * shard : 2 * shard + 2]]
+        return ShardOutcome(0, shard, Counts(rejected=2), tuple(rejects))
+
+    def close(self) -> None:
+        self._rejects.close()
+        self._journal.close()
+        self.source.close()
+
+
+def test_a_shard_whose_rejects_cannot_all_be_read_leaves_none_behind(tmp_path: Path) -> None:
+    path = write_csv(tmp_path / "bad.csv", [["id", "v"], *([f"row{n}", f"bad{n}"] for n in range(6))])
+    content = path.read_bytes()
+    books = Books(path)
+    # The second row of shard 1 cannot be read for a moment, as on a disk that is failing.
+    path.write_bytes(content[: books.starts[3]])
+    with pytest.raises(SourceChanged):
+        books.ledger.shard_done(books.outcome(1))
+    path.write_bytes(content)
+    # While the load ends, other workers still tell of theirs.
+    books.ledger.shard_done(books.outcome(0))
+    books.ledger.keep()
+    books.close()
+
+    again = Books(path)
+    for shard in (1, 2):
+        again.ledger.shard_done(again.outcome(shard))
+    again.ledger.window_ends(again.window)
+    assert again.ledger.complete() == str(tmp_path / "out.csv")
+    again.close()
+
+    found = [(row["id"], row["_line"]) for row in rejected(str(tmp_path / "out.csv"))]
+    assert found == [(f"row{n}", str(n + 2)) for n in range(6)]
 
 
 def test_other_types_are_refused(server: Server, path: Path) -> None:

@@ -44,7 +44,12 @@ def refusal(call: Callable[..., object], *arguments: Any, **changes: Any) -> str
         ({"limit": -1}, "--limit -1: give a number of at least 0."),
         ({"window_size": 0}, "--window-size 0: give a number of at least 1."),
         ({"shard_records": 0}, "shard_records 0: give a number of at least 1."),
-        ({"stall_timeout": 0.0}, "--stall-timeout 0: give a number of seconds above 0."),
+        ({"workers": 2.5}, "--workers 2.5: give a number of at least 1."),
+        ({"max_retries": True}, "--max-retries True: give a number of at least 0."),
+        ({"batch_size": "25"}, "--batch-size 25: give a number from 1 to 25."),
+        ({"late_write_grace": float("inf")}, "late_write_grace inf: give a number of seconds, 0 or more."),
+        ({"stall_timeout": None}, "--stall-timeout None: give a number of seconds above 0."),
+        ({"stall_timeout": 0.0}, "--stall-timeout 0.0: give a number of seconds above 0."),
         ({"stall_timeout": -1.5}, "--stall-timeout -1.5: give a number of seconds above 0."),
         ({"stall_timeout": float("nan")}, "--stall-timeout nan: give a number of seconds above 0."),
         (
