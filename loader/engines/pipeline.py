@@ -97,11 +97,12 @@ class Pipeline:
             self._writing = None
         if self._indexing is not None and self._indexing.whole and self._ready is None:
             self._ready, self._indexing = self._sorted(self._indexing), None
-        if self._indexing is None and not self._cutter.exhausted:
-            self._indexing = WindowIndex(self._number, self._cutter.place)
         if self._writing is None and self._ready is not None and now >= self._not_before:
             self._writing, self._ready = self._ready, None
             yield WindowBegins(self._writing)
+        # One window ahead, no more: each takes memory for its index.
+        if self._indexing is None and self._ready is None and not self._cutter.exhausted:
+            self._indexing = WindowIndex(self._number, self._cutter.place)
 
     def next_task(self, shards_at_hand: int) -> IndexTask | ShardTask | None:
         """Something to do for a worker that has so many shards already."""

@@ -192,7 +192,7 @@ def test_a_window_that_is_not_all_handed_out_has_not_ended(pave: Pave) -> None:
     assert road.shard().window == 0
 
 
-def test_one_window_is_ready_and_the_next_but_one_is_not_sorted_before_its_time(pave: Pave) -> None:
+def test_one_window_is_ready_and_the_next_but_one_is_not_begun_before_its_time(pave: Pave) -> None:
     road = pave(*rows(16))
     road.begin()
     for _ in range(4):
@@ -200,7 +200,10 @@ def test_one_window_is_ready_and_the_next_but_one_is_not_sorted_before_its_time(
         assert road.advance() == []
     assert road.spools() == ["window-0.index", "window-1.index"]
     road.done(*road.shards())
+    assert road.chunk() is None
     assert road.advance() == [("ends", 0), ("begins", 1)]
+    assert road.spools() == ["window-1.index"]
+    road.index_all()
     road.advance()
     assert road.spools() == ["window-1.index", "window-2.index"]
 
@@ -333,6 +336,8 @@ def test_the_wait_is_for_the_window_before_alone(pave: Pave) -> None:
     road.advance(1.0)
     road.index_all()
     assert road.advance(11.0) == [("begins", 1)]
+    road.index_all()
+    road.advance(11.0)
     road.done(*road.shards())
     assert road.advance(11.0) == [("ends", 1), ("begins", 2)]
 
