@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -75,15 +75,18 @@ class DynamoDBLoader:
         Raises loader.errors.Refused when nothing was started, Stopped or Fatal (with `summary`) when the load
         ended early; rejected rows raise nothing and are in the result.
         """
-        if not all(isinstance(path, str | os.PathLike) for path in paths):
-            raise BadSource("Give each path as an argument of its own: load_csv('a.csv', 'b.csv').")
-        config = LoadConfig(sources=tuple(os.fspath(path) for path in paths), **self._base)
         self._stop = Stop()
-        return _result(run_load(config, self._on_event, self._stop))
+        return self._load(paths, self._stop)
 
     def stop(self) -> None:
         """From another thread: finish what is in flight, keep the checkpoint, and return."""
         self._stop.request("stop")
+
+    def _load(self, paths: Sequence[str | os.PathLike[str]], stop: Stop) -> LoadResult:
+        if not all(isinstance(path, str | os.PathLike) for path in paths):
+            raise BadSource("Give each path as an argument of its own: load_csv('a.csv', 'b.csv').")
+        config = LoadConfig(sources=tuple(os.fspath(path) for path in paths), **self._base)
+        return _result(run_load(config, self._on_event, stop))
 
 
 ThreadedDynamoDBLoader = DynamoDBLoader
@@ -101,11 +104,13 @@ class AsyncDynamoDBLoader:
 
     async def load_csv(self, *paths: str | os.PathLike[str]) -> LoadResult:
         """As DynamoDBLoader.load_csv."""
-        running = asyncio.ensure_future(asyncio.to_thread(self._loader.load_csv, *paths))
+        # Of this load alone, and there before its thread is: others may run, and a cancel may come first.
+        stop = Stop()
+        running = asyncio.ensure_future(asyncio.to_thread(self._loader._load, paths, stop))
         try:
             return await asyncio.shield(running)
         except asyncio.CancelledError:
-            self._loader.stop()
+            stop.request("cancelled")
             await asyncio.wait([running])
             raise
 

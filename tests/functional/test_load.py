@@ -1,9 +1,12 @@
 """Whole loads, with real worker processes, against the strict server of our own."""
 
+import asyncio
 import csv
 import http.client
 import os
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -546,3 +549,25 @@ def test_paths_in_a_list_are_refused_with_a_sentence(server: Server) -> None:
     paths: Any = ["a.csv", "b.csv"]
     with pytest.raises(BadSource, match="Give each path as an argument of its own"):
         loader.load_csv(paths)
+
+
+def test_a_cancelled_load_ends_even_if_it_had_not_begun(server: Server, tmp_path: Path) -> None:
+    """The thread that is to drive the load is busy with something else until it was cancelled."""
+    server.create_table("people", "id:S")
+    server.set_faults(FaultPlan(latency_ms=100))
+    path = write_csv(tmp_path / "people.csv", rows(3000))
+    loader = AsyncDynamoDBLoader("people", endpoint_url=server.endpoint, max_workers=1, threads=1)
+
+    async def cancelled() -> None:
+        loop = asyncio.get_running_loop()
+        loop.set_default_executor(ThreadPoolExecutor(1))
+        busy = asyncio.ensure_future(asyncio.to_thread(time.sleep, 0.2))
+        task = asyncio.ensure_future(loader.load_csv(path))
+        await asyncio.sleep(0.05)
+        task.cancel()
+        await busy
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(cancelled())
+    assert len(server.items("people")) < 1500

@@ -3,10 +3,8 @@
 import json
 import os
 import resource
-import signal
 import stat
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -245,19 +243,6 @@ def test_a_long_journal_is_read_quickly(directory: str) -> None:
 
 
 # --- the disk -------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def full_disk() -> Iterator[None]:
-    """No file of this process may grow past 4 KiB: to the program that is a full disk."""
-    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-        signal.signal(signal.SIGXFSZ, before)
 
 
 def test_a_full_disk_leaves_whole_lines_and_another_try_leaves_out_none(

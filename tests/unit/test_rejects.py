@@ -5,11 +5,9 @@ import io
 import itertools
 import os
 import resource
-import signal
 import stat
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -447,19 +445,6 @@ def test_a_place_where_nothing_can_be_made_is_refused(tmp_path: Path) -> None:
         BadOption, match=r"cannot be made: No such file or directory\. Name another with --rejects"
     ):
         begin(str(tmp_path / "no" / "x.csv"))
-
-
-@pytest.fixture
-def full_disk() -> Iterator[None]:
-    """No file of this process may grow past 4 KiB: to the program that is a full disk."""
-    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-        signal.signal(signal.SIGXFSZ, before)
 
 
 def test_a_full_disk_is_told_of_and_another_try_leaves_out_nothing(final: str, full_disk: None) -> None:
