@@ -1,0 +1,1 @@
+"""Ways to load a CSV file into DynamoDB, each a program: `python FILE.py CSV ENDPOINT TABLE`."""
