@@ -17,7 +17,7 @@ COLUMNS = ("id", *(f"column{number}" for number in range(1, 10)))
 BYTES = {"small": 225, "big": 1000}
 """Of a row, its line end included."""
 KINDS = ("plain", "mixed", "quoted")
-"""No cell needs quotes; a fifth of the rows has a cell that does, and some text is not ASCII; all cells have."""
+"""No cell has quotes; a fifth of the rows has a cell that needs them, some of it not ASCII; all cells have."""
 
 _VERSION = 1
 _TOGETHER = 10_000

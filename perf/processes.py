@@ -15,8 +15,8 @@ SAMPLE_SECONDS = 0.2
 class Run:
     """
     One program: when it began (unix seconds), CPU seconds of it and of all children it waited for, wall
-    seconds, what it printed. `peak` and `peaks` are the most bytes of anonymous memory of it and of each child:
-    without the page cache of files.
+    seconds, what it printed. `peak` and `peaks` are the most bytes of anonymous memory of it and of each
+    child: without the page cache of files.
     """
 
     began: float = 0.0
