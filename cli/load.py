@@ -48,6 +48,7 @@ def config_of(options: argparse.Namespace) -> LoadConfig:
         threads=options.threads,
         batch_size=options.batch_size,
         max_retries=options.max_retries,
+        transport=options.transport,
         stall_timeout=options.stall_timeout,
         max_rejects=options.max_rejects,
         types=parse_types(options.types),

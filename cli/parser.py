@@ -21,7 +21,8 @@ from cli.options import (
     add_types,
 )
 from loader import __version__
-from loader.config import BATCH_LIMIT
+from loader.config import BATCH_LIMIT, TRANSPORTS
+from loader.decisions.senders import FIRST
 
 PROGRAM = "ddbload"
 MODES = ("processes",)
@@ -138,9 +139,18 @@ def _load(verbs: _Verbs) -> CommandParser:
         metavar="MODE",
         help="processes: worker processes on this machine (the only mode so far, and the default)",
     )
-    add_number(writing, "-w", "--workers", "worker processes; default: one for each CPU this process may use")
     add_number(
-        writing, "--threads", "threads of each worker that send requests; default: chosen by measurement"
+        writing,
+        "-w",
+        "--workers",
+        "worker processes; default: one for each CPU this process may use, fewer for small files and where "
+        "the table's capacity does not feed so many",
+    )
+    add_number(
+        writing,
+        "--threads",
+        f"threads of each worker that send requests; default: {FIRST} to begin with, more while that helps "
+        "and fewer while the table throttles",
     )
     add_number(
         writing, "-b", "--batch-size", f"items in a request, 1 to {BATCH_LIMIT}; default: {BATCH_LIMIT}"
@@ -151,6 +161,14 @@ def _load(verbs: _Verbs) -> CommandParser:
         "--max-retries",
         "how often an item that got no answer, or a failing one, is tried again before it is rejected; "
         "throttles do not count; default: no limit while the table makes progress",
+    )
+    writing.add_argument(
+        "--transport",
+        type=values.one_of("--transport", TRANSPORTS),
+        default=TRANSPORTS[0],
+        metavar="WAY",
+        help="fast: the program itself signs and sends requests, and leaves to a boto3 client what is "
+        "unusual, such as a proxy; boto3: that client sends all, at several times the cost; default: fast",
     )
     writing.add_argument(
         "--stall-timeout",

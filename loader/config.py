@@ -10,6 +10,8 @@ from loader.errors import BadOption
 TYPES = ("S", "N", "B", "BOOL", "NULL", "SS", "NS", "BS", "L", "M", "JSON")
 TYPES_SO_FAR = ("S", "N", "BOOL")
 
+TRANSPORTS = ("fast", "boto3")
+
 BATCH_LIMIT = 25
 WINDOW_SIZE = 1 << 30
 MIN_WINDOW_SIZE = 1
@@ -43,8 +45,9 @@ class LoadConfig:
     """
     One load. Numbers that are None are found by the loader; sizes are bytes, times seconds.
 
-    `late_write_grace` is how long the next window waits when an attempt of the one before got no
-    answer, since such a write may still be applied.
+    `transport` says who signs and sends requests: the loader itself, with a boto3 client behind for what is
+    unusual (`fast`), or that client alone (`boto3`). `late_write_grace` is how long the next window waits
+    when an attempt of the one before got no answer, since such a write may still be applied.
     """
 
     sources: tuple[str, ...]
@@ -54,6 +57,7 @@ class LoadConfig:
     threads: int | None = None
     batch_size: int = BATCH_LIMIT
     max_retries: int | None = None
+    transport: str = "fast"
     stall_timeout: float = 300.0
     max_rejects: RejectLimit | None = None
     types: Mapping[str, str] = field(default_factory=dict)
@@ -75,6 +79,8 @@ class LoadConfig:
         _at_least("--workers", self.workers, 1)
         _at_least("--threads", self.threads, 1)
         _at_least("--max-retries", self.max_retries, 0)
+        if self.transport not in TRANSPORTS:
+            raise BadOption(f"--transport {self.transport!r}: there is only {', '.join(TRANSPORTS)}.")
         _at_least("--limit", self.limit, 0)
         _at_least("--window-size", self.window_size, MIN_WINDOW_SIZE)
         _at_least("shard_records", self.shard_records, 1)

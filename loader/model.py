@@ -103,7 +103,10 @@ class IndexDescription:
 
 @dataclass(frozen=True, slots=True)
 class TableDescription:
-    """What DescribeTable tells. `created` is epoch seconds as text; capacities are write units a second."""
+    """
+    What DescribeTable tells. `created` is epoch seconds as text; capacities are write units a second, the one
+    of an on-demand table a limit that its owner has set.
+    """
 
     name: str
     arn: str
@@ -114,6 +117,7 @@ class TableDescription:
     key: KeySchema
     indexes: tuple[IndexDescription, ...] = ()
     provisioned_write_units: int | None = None
+    on_demand_write_units: int | None = None
     item_count: int = 0
 
 

@@ -10,16 +10,16 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from perf.inputs import CACHE
+from perf.inputs import cache
 
 _DAYS = 3650
 
 
 def server() -> tuple[str, str]:
     """Files with the certificate and its key."""
-    certificate, key = CACHE / "sink.crt", CACHE / "sink.key"
+    folder = cache()
+    certificate, key = folder / "sink.crt", folder / "sink.key"
     if not certificate.exists():
-        CACHE.mkdir(mode=0o700, exist_ok=True)
         _make(certificate, key)
     return str(certificate), str(key)
 

@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import shlex
 import shutil
 import subprocess
 import sys
@@ -10,12 +11,12 @@ import tempfile
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from typing import Any
 
 from perf import certificates
-from perf.inputs import CACHE, Input
+from perf.inputs import Input, cache
 from perf.processes import ROOT, Run, environment, run
 
 TABLE = "t"
@@ -55,11 +56,11 @@ class Sink:
     def __init__(self, port: int, latency_ms: float, *, tls: bool) -> None:
         self._port = port
         self._latency = latency_ms
-        self._tls = tls
+        self.tls = tls
 
     @property
     def endpoint(self) -> str:
-        return f"{'https' if self._tls else 'http'}://127.0.0.1:{self._port}"
+        return f"{'https' if self.tls else 'http'}://127.0.0.1:{self._port}"
 
     def reset(self) -> None:
         self._ask("POST", f"/reset?latency_ms={self._latency}")
@@ -69,7 +70,7 @@ class Sink:
 
     def _ask(self, method: str, path: str) -> dict[str, Any]:
         request = urllib.request.Request(self.endpoint + path, method=method)
-        context = certificates.context() if self._tls else None
+        context = certificates.context() if self.tls else None
         opener = urllib.request.build_opener(
             urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context)
         )
@@ -98,18 +99,19 @@ def loader(name: str, told: str, *options: str, share: float = 1.0) -> Contender
     return Contender(name, told, (*command, "--rejects", "{folder}/rejects.csv", *options), share)
 
 
-def program(name: str, told: str, share: float, python: str = sys.executable) -> Contender:
-    """One of perf/contenders."""
+def program(
+    name: str, told: str, share: float = 1.0, *, python: str = sys.executable, more: Sequence[str] = ()
+) -> Contender:
+    """One of perf/contenders; `more` are arguments of its own."""
     script = str(ROOT / "perf" / "contenders" / f"{name}.py")
-    return Contender(name, told, (python, script, "{path}", "{endpoint}", "{table}"), share)
+    return Contender(name, told, (python, script, "{path}", "{endpoint}", "{table}", *more), share)
 
 
 def aiobotocore(share: float) -> Contender | None:
     """In an environment of its own, since it wants another botocore; None where that cannot be made."""
-    place = CACHE / "aiobotocore"
+    place = cache() / "aiobotocore"
     python = place / "bin" / "python"
     if not python.exists():
-        CACHE.mkdir(mode=0o700, exist_ok=True)
         try:
             subprocess.run([sys.executable, "-m", "venv", str(place)], check=True, capture_output=True)
             install = [str(python), "-m", "pip", "install", "--quiet", "aiobotocore", "uvloop"]
@@ -118,9 +120,8 @@ def aiobotocore(share: float) -> Contender | None:
             shutil.rmtree(place, ignore_errors=True)
             print(f"aiobotocore is left out: it cannot be installed ({error}).", file=sys.stderr)
             return None
-    return program(
-        "aiobotocore_loader", "aiobotocore, 100 requests at a time, no validation", share, str(python)
-    )
+    told = "aiobotocore, 100 requests at a time, no validation"
+    return replace(program("aiobotocore_loader", told, share, python=str(python)), name="aiobotocore")
 
 
 def load(contender: Contender, data: Input, into: Sink, *, memory: bool = True) -> Measured:
@@ -131,11 +132,7 @@ def load(contender: Contender, data: Input, into: Sink, *, memory: bool = True) 
         command = [part.format(**places) for part in contender.command]
         found = run(command, environment(**certificates.trusted()), TIMEOUT, memory=memory)
     stats = into.stats()
-    if (stats["items"], stats["checksum"]) != (data.rows, data.checksum):
-        raise SystemExit(
-            f"{contender.name} did not write the file: {stats['items']:,} items for {data.rows:,} rows,"
-            f" checksum {stats['checksum']} for {data.checksum}"
-        )
+    check(contender.name, stats, data)
     span = stats["last"] - stats["first"]
     return Measured(
         rows=data.rows,
@@ -145,6 +142,15 @@ def load(contender: Contender, data: Input, into: Sink, *, memory: bool = True) 
         sink_cpu=stats["cpu"],
         to_first_write=stats["first"] - found.began,
     )
+
+
+def check(name: str, stats: Mapping[str, Any], data: Input) -> None:
+    """Raises SystemExit where what a sink got is not what the file holds."""
+    if (stats["items"], stats["checksum"]) != (data.rows, data.checksum):
+        raise SystemExit(
+            f"{name} did not write the file: {stats['items']:,} items for {data.rows:,} rows,"
+            f" checksum {stats['checksum']} for {data.checksum}"
+        )
 
 
 def _before(found: Run) -> float:
@@ -166,9 +172,9 @@ def facts() -> str:
     return f"{os.cpu_count()} cores ({cpu}), Linux, Python {platform.python_version()}, {packages}"
 
 
-def command_line(module: str) -> str:
-    """What was called, to stand above its results."""
-    return " ".join(["python", "-m", module, *sys.argv[1:]])
+def command_line(module: str, argv: Sequence[str] | None) -> str:
+    """What was called, to stand above its results; None are the arguments of this process."""
+    return shlex.join(["python", "-m", module, *(sys.argv[1:] if argv is None else argv)])
 
 
 def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

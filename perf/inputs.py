@@ -12,14 +12,13 @@ from pathlib import Path
 import orjson
 import xxhash
 
-CACHE = Path(tempfile.gettempdir()) / "ddbload-perf"
 COLUMNS = ("id", *(f"column{number}" for number in range(1, 10)))
 BYTES = {"small": 225, "big": 1000}
-"""Of a row, its line end included."""
+"""Of a row, its line end included; one or two more or less, as nine cells of one width allow."""
 KINDS = ("plain", "mixed", "quoted")
-"""No cell has quotes; a fifth of the rows has a cell that needs them, some of it not ASCII; all cells have."""
+"""No cell has quotes; a fifth of the rows has a cell that needs them, and some not ASCII; all cells have."""
 
-_VERSION = 1
+_VERSION = 2
 _TOGETHER = 10_000
 _LETTERS = "abcdefghijklmnopqrstuvwxyz     0123456789"
 
@@ -33,12 +32,18 @@ class Input:
     checksum: int
 
 
+def cache() -> Path:
+    """Where things are kept that are made once: $DDBLOAD_PERF_CACHE, or a folder among the temporary ones."""
+    folder = Path(os.environ.get("DDBLOAD_PERF_CACHE") or Path(tempfile.gettempdir()) / "ddbload-perf")
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return folder
+
+
 def make(rows: int, size: str, kind: str = "plain") -> Input:
     """From the cache, if it was made before. Keys are unique."""
-    CACHE.mkdir(mode=0o700, exist_ok=True)
-    path = CACHE / f"v{_VERSION}-{size}-{kind}-{rows}.csv"
+    path = cache() / f"v{_VERSION}-{size}-{kind}-{rows}.csv"
     known = path.with_suffix(".json")
-    if not known.exists():
+    if not (known.exists() and path.exists()):
         draft = path.with_suffix(f".{os.getpid()}")
         with draft.open("w", encoding="utf-8", newline="") as file:
             file.write(",".join(COLUMNS) + "\n")
@@ -62,8 +67,9 @@ def expected(path: Path) -> int:
 
 def _lines(rows: int, size: int, kind: str) -> Iterator[str]:
     draw = random.Random(1)
-    width = (size - 18) // 9 - 1
-    words = ["".join(draw.choices(_LETTERS, k=width - 2)) for _ in range(4096)]
+    around = 2 if kind == "quoted" else 0
+    width = round((size - 17 - around) / 9) - 1 - around
+    words = ["".join(draw.choices(_LETTERS, k=width)) for _ in range(4096)]
     odd = ["é" + word[2:] for word in words[:64]]
     for start in range(0, rows, _TOGETHER):
         lines = []

@@ -6,6 +6,9 @@ from loader.decisions.numbers import stored_size
 from loader.decisions.schema import ColumnRule, ItemSchema
 from loader.model import IndexDescription
 
+ITEM_LIMIT = 409_600
+"""The most bytes an item may have, names and values, its entries in local indexes included."""
+
 
 class ItemSizer:
     """Sizes of the items of one schema; rows are those that became items, so their cells are valid."""

@@ -3,10 +3,15 @@
 import csv
 from collections.abc import Iterable, Sequence
 
+import numpy as np
+
 from loader.config import RECORD_LIMIT
 from loader.decisions.attributes import BOOLEANS
 from loader.decisions.schema import clipped
 from loader.model import REJECT_COLUMNS, Dialect, Header, Problem, RejectCode
+
+_SPACE = 0x20
+"""Bytes below it are control characters."""
 
 
 def allow_large_cells() -> None:
@@ -16,6 +21,31 @@ def allow_large_cells() -> None:
     The limit is one for the process: call this once, where the process starts.
     """
     csv.field_size_limit(max(csv.field_size_limit(), RECORD_LIMIT))
+
+
+def plain_cells(records: Sequence[bytes], header: Header, dialect: Dialect) -> list[bytes] | None:
+    """
+    The cells of all `records`, one behind another and `header.width` a row, in UTF-8; or None.
+
+    Only where that is the same that the csv module gives, and a cell stands in JSON as it is: no record has a
+    quote, a backslash or a control character, each has the right number of cells, all is UTF-8. Most files
+    are nothing else, and this is a quarter of the work.
+    """
+    delimiter = dialect.delimiter.encode()
+    joined = delimiter.join(records)
+    if b'"' in joined or b"\\" in joined or dialect.quote.encode() in joined:
+        return None
+    if np.frombuffer(joined, np.uint8).min(initial=0xFF) < _SPACE:
+        return None
+    between = header.width - 1
+    if any(record.count(delimiter) != between for record in records):
+        return None
+    if not joined.isascii():
+        try:
+            joined.decode()
+        except UnicodeDecodeError:
+            return None
+    return joined.split(delimiter) if records else []
 
 
 def parse_records(records: Sequence[bytes], header: Header, dialect: Dialect) -> list[list[str] | Problem]:
@@ -31,6 +61,12 @@ def parse_records(records: Sequence[bytes], header: Header, dialect: Dialect) ->
         return [_parse_one(record, header, dialect) for record in records]
     width = header.width
     return [row if len(row) == width else _wrong_count(row, width) for row in rows]
+
+
+def whole_rows(records: Sequence[bytes], header: Header, dialect: Dialect) -> list[list[str]] | None:
+    """The rows of all records; None where something is wrong with one of them."""
+    rows = parse_records(records, header, dialect)
+    return None if any(isinstance(row, Problem) for row in rows) else rows  # type: ignore[return-value]
 
 
 def cells_of(record: bytes, dialect: Dialect) -> list[str]:

@@ -13,8 +13,6 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from loader.config import BATCH_LIMIT
-
 
 class Reply(NamedTuple):
     """An HTTP reply as it came: header names in lower case, the body not decompressed."""
@@ -144,22 +142,34 @@ _TOO_MANY_REQUESTS = 429
 _DENIED_STATUS = frozenset({401, 403, 407})
 
 _BEFORE_ITEM = b'{"PutRequest":{"Item":'
-_BETWEEN_ITEMS = b'}},{"PutRequest":{"Item":'
+BETWEEN_ITEMS = b"}}," + _BEFORE_ITEM
+"""
+What stands between two items of a body. It cannot stand within one: a quote inside of a string is escaped,
+and outside of strings DynamoDB JSON has no such name.
+"""
 _END_TOTAL = b'}}]},"ReturnConsumedCapacity":"TOTAL"}'
 _END_PER_INDEX = b'}}]},"ReturnConsumedCapacity":"INDEXES"}'
 _QUOTED_LENGTH = 200
 
 
+def join_items(items: Sequence[bytes]) -> bytes:
+    """Items, each a DynamoDB JSON object in UTF-8, as they stand in a body."""
+    return BETWEEN_ITEMS.join(items)
+
+
+def split_items(joined: bytes) -> list[bytes]:
+    """The items again."""
+    return joined.split(BETWEEN_ITEMS)
+
+
 def request_body(table: str, items: Sequence[bytes], *, per_index: bool) -> bytes:
     """
-    The JSON body that puts 1 to 25 `items`, each a DynamoDB JSON object in UTF-8.
+    The JSON body that puts `items` into `table`: DynamoDB JSON objects in UTF-8, or some joined already.
 
     `per_index` asks for the write units of each index apart; the sum is the same.
     """
-    if not 1 <= len(items) <= BATCH_LIMIT:
-        raise ValueError(f"a batch of {len(items)} items")
-    body = b'{"RequestItems":{', orjson.dumps(table), b":[", _BEFORE_ITEM, _BETWEEN_ITEMS.join(items)
-    return b"".join((*body, _END_PER_INDEX if per_index else _END_TOTAL))
+    before = b'{"RequestItems":{', orjson.dumps(table), b":[", _BEFORE_ITEM
+    return b"".join((*before, join_items(items), _END_PER_INDEX if per_index else _END_TOTAL))
 
 
 def read_reply(reply: Reply, table: str) -> Answer:

@@ -2,16 +2,16 @@
 The one module that imports boto3 and botocore: sessions, clients, and their errors made ours.
 
 botocore resolves where and how to send (region, endpoint, FIPS, dual stack, account id, proxy, TLS,
-signature) and carries the request. It is given the body ready made and its reply is taken raw, so its
-serializer, validation, parser and retries decide nothing. It is imported inside functions, where it is
-needed: it takes longer than all the rest of `import loader`.
+signature), and carries the requests that the fast path does not. It is given the body ready made and its
+reply is taken raw, so its serializer, validation, parser and retries decide nothing. It is imported inside
+functions, where it is needed: it takes longer than all the rest of `import loader`.
 """
 
 import logging
 import os
 import threading
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any, Self
 
@@ -19,11 +19,14 @@ import orjson
 
 from loader.config import ConnectionConfig
 from loader.decisions.wire import Reply
+from loader.edges.boto3_transport import Boto3Transport, shape_of_batch
+from loader.edges.connections import CONNECT_TIMEOUT, READ_TIMEOUT
 from loader.edges.credentials import NO_CREDENTIALS, CredentialChain, Credentials, HandedDown
+from loader.edges.fast import Behind, FastTransport
+from loader.edges.target import Target, Unsuited, target_of
 from loader.errors import BadConnection, ConnectionFault, Denied, Fatal
 
 __all__ = [
-    "Boto3Transport",
     "ClientFactory",
     "Credentials",
     "Session",
@@ -34,10 +37,8 @@ __all__ = [
 
 DEFAULT_REGION = "us-east-1"
 
-# Seconds. DynamoDB answers or gives up within a few; who waits longer than this waits for a lost reply.
-_READ_TIMEOUT = 30
-_CONNECT_TIMEOUT = 5
-# Before anything has begun, a wrong address is told soon.
+_READ_TIMEOUT = READ_TIMEOUT
+# Before anything has begun, a wrong address is told soon. In seconds.
 _FIRST_CONNECT_TIMEOUT = 3
 
 _log = logging.getLogger(__name__)
@@ -49,7 +50,7 @@ class ClientFactory:
     All that a process needs to make its client; picklable.
 
     `profile` is where botocore reads its other settings (CA bundle, FIPS, endpoints), not credentials.
-    `connections` is how many requests the client sends at a time.
+    `connections` is how many requests the client sends at a time. With a `target` batches take the fast path.
     """
 
     region: str
@@ -57,44 +58,33 @@ class ClientFactory:
     credentials: Credentials
     connections: int
     profile: str | None = None
+    target: Target | None = None
 
     def table_client(self) -> "TableClient":
         """Raises BadConnection."""
         return TableClient(_RawClient(self, _FIRST_CONNECT_TIMEOUT))
 
-    def transport(self, table: str = "") -> "Boto3Transport":
-        """`table` tells botocore the account to address where the table is named by its ARN. Raises Fatal."""
+    def transport(self, table: str = "") -> Boto3Transport | FastTransport:
+        """
+        What sends batches to `table`, whose name may be an ARN and tell the account to address. Raises Fatal.
+        """
+        if self.target is None:
+            return self._boto3_transport(table)
+
+        def client(credentials: Credentials) -> Boto3Transport:
+            return replace(self, credentials=credentials)._boto3_transport(table)
+
+        def target(credentials: Credentials) -> Target | None:
+            with replace(self, credentials=credentials).table_client() as table_client:
+                return table_client.target(table)
+
+        return FastTransport(self.target, self.credentials, Behind(client, target))
+
+    def _boto3_transport(self, table: str) -> Boto3Transport:
         try:
-            return Boto3Transport(_RawClient(self, _CONNECT_TIMEOUT), table)
+            return Boto3Transport(_RawClient(self, CONNECT_TIMEOUT), table)
         except BadConnection as problem:
             raise Fatal(str(problem)) from problem
-
-
-class Boto3Transport:
-    """Sends batches through one boto3 client, from any number of threads."""
-
-    def __init__(self, client: "_RawClient", table: str = "") -> None:
-        self._client = client
-        # What botocore reads of a request to find its endpoint.
-        self._shape: dict[str, Any] = {"RequestItems": {table: []} if table else {}}
-
-    def send(self, body: bytes) -> Reply:
-        """
-        The reply to one try of BatchWriteItem.
-
-        Raises ConnectionFault where there is none, and Fatal where none can be asked for.
-        """
-        try:
-            return self._client.call("BatchWriteItem", body, self._shape)
-        except BadConnection as problem:
-            raise Fatal(str(problem)) from problem
-
-    def use(self, credentials: Credentials) -> None:
-        """Sign with these from the next request on."""
-        self._client.held.current = credentials
-
-    def close(self) -> None:
-        self._client.close()
 
 
 class TableClient:
@@ -115,6 +105,18 @@ class TableClient:
     def call(self, operation: str, request: Mapping[str, Any]) -> Reply:
         """The reply to one try of, say, DescribeTable. Raises ConnectionFault and BadConnection."""
         return self._client.call(operation, orjson.dumps(request), request)
+
+    def target(self, table: str) -> Target | None:
+        """
+        Where and how botocore sends batches to `table`, found without sending anything.
+
+        None where only botocore can send them; the log says why. Raises BadConnection.
+        """
+        try:
+            return self._client.target(table)
+        except Unsuited as reason:
+            _log.info("Batches go through boto3: %s.", reason)
+            return None
 
     def use(self, credentials: Credentials) -> None:
         """Sign with these from the next request on."""
@@ -199,6 +201,16 @@ class _Exchange(threading.local):
 
     body: bytes = b""
     reply: Reply | None = None
+    probing: bool = False
+    """The request is to be made, and not sent."""
+    unsent: Any = None
+
+
+class _NoReply:
+    """The stream of a reply that stands for one to a request that was not sent."""
+
+    def stream(self, *_: object) -> Iterator[bytes]:
+        return iter(())
 
 
 class _RawClient:
@@ -209,11 +221,14 @@ class _RawClient:
         self.held = HandedDown(factory.credentials)
         self._exchange = _Exchange()
         try:
-            self._client = _boto3_client(factory, self.held, connect_timeout)
+            session = _botocore_session(factory.profile)
+            self._client = _boto3_client(session, factory, self.held, connect_timeout)
+            self._ca_file = _ca_file(session)
         except Exception as error:
             raise translate(error) from error
         self.endpoint: str = self._client.meta.endpoint_url
         self._client.meta.events.register("before-call.dynamodb", self._swap_body)
+        self._client.meta.events.register("before-send.dynamodb.BatchWriteItem", self._hold_back)
         self._client.meta.events.register("before-parse.dynamodb", self._take_reply)
 
     def call(self, operation: str, body: bytes, shape: Mapping[str, Any]) -> Reply:
@@ -237,8 +252,39 @@ class _RawClient:
             raise ConnectionFault("The request ended without a reply.")
         return reply
 
+    def target(self, table: str) -> Target:
+        """Where it sends batches to `table`; none is sent. Raises Unsuited and BadConnection."""
+        exchange = self._exchange
+        exchange.probing = True
+        try:
+            self.call("BatchWriteItem", b"{}", shape_of_batch(table))
+        finally:
+            exchange.probing = False
+        request, exchange.unsent = exchange.unsent, None
+        if self._goes_through_a_proxy(request.url):
+            raise Unsuited("a proxy is configured for the endpoint")
+        headers = {name.lower(): _text(value) for name, value in request.headers.items()}
+        return target_of(request.url, headers, request.body, self._ca_file, self.held.current)
+
     def close(self) -> None:
         self._client.close()
+
+    def _goes_through_a_proxy(self, url: str) -> bool:
+        """As botocore decides it: whether there are any by the endpoint, and which one by the URL."""
+        from botocore.utils import get_environ_proxies
+
+        proxies = self._client.meta.config.proxies
+        if proxies is None:
+            proxies = get_environ_proxies(self.endpoint)
+        return bool(proxies.get(url.partition(":")[0]))
+
+    def _hold_back(self, request: Any, **_: object) -> Any:
+        if not self._exchange.probing:
+            return None
+        from botocore.awsrequest import AWSResponse
+
+        self._exchange.unsent = request
+        return AWSResponse(request.url, 200, {}, _NoReply())
 
     def _swap_body(self, params: dict[str, Any], **_: object) -> None:
         params["body"] = self._exchange.body
@@ -307,11 +353,24 @@ def _botocore_session(profile: str | None) -> Any:
     return botocore.session.Session(profile=profile)
 
 
-def _boto3_client(factory: ClientFactory, held: HandedDown, connect_timeout: float) -> Any:
+def _ca_file(session: Any) -> str:
+    """The certificates that botocore trusts: of its settings, of all Python's requests, or those it has."""
+    from botocore.httpsession import get_cert_path
+
+    path: str = get_cert_path(
+        session.get_config_variable("ca_bundle") or os.environ.get("REQUESTS_CA_BUNDLE") or True
+    )
+    return path
+
+
+def _text(header: str | bytes) -> str:
+    return header if isinstance(header, str) else header.decode("utf-8")
+
+
+def _boto3_client(session: Any, factory: ClientFactory, held: HandedDown, connect_timeout: float) -> Any:
     import boto3.session
     from botocore.config import Config
 
-    session = _botocore_session(factory.profile)
     session.register_component("credential_provider", held)
     config = Config(
         # One owner of retries: retry.py. With retries off, only the legacy mode still checks the CRC.

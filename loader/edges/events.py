@@ -43,12 +43,13 @@ class Report:
     What became of rows since the last report: finished shards, and where the open ones stand.
 
     Both are of the same moment, so adding them up never counts a row twice. `given_up` are the
-    unfinished shards of a worker that was told to drain.
+    unfinished shards of a worker that was told to drain, `senders` the threads that write.
     """
 
     finished: tuple[ShardOutcome, ...]
     open: Counts
     given_up: tuple[ShardOutcome, ...] = ()
+    senders: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,36 @@ def cpus(cgroups: Path = _CGROUPS) -> int:
     return max(1, count)
 
 
+def cores() -> tuple[int, ...]:
+    """The numbers of the processors it may be scheduled on; none where the system does not tell."""
+    return tuple(sorted(os.sched_getaffinity(0))) if hasattr(os, "sched_setaffinity") else ()
+
+
+def stay_on(core: int) -> bool:
+    """Let all threads of this process run on one core alone; False where that is not allowed."""
+    try:
+        for thread in os.listdir("/proc/self/task"):
+            # One that has just ended needs no core.
+            with contextlib.suppress(ProcessLookupError):
+                os.sched_setaffinity(int(thread), {core})
+    except OSError:
+        return False
+    return True
+
+
+def busy_seconds(stat: Path = Path("/proc/stat")) -> dict[int, float]:
+    """How long each processor has worked since the start; nothing where the system does not tell."""
+    busy: dict[int, float] = {}
+    with contextlib.suppress(OSError, ValueError):
+        for line in stat.read_text().splitlines():
+            name, *ticks = line.split()
+            if name.startswith("cpu") and name != "cpu":
+                # user nice system idle iowait irq softirq steal; what follows is counted among them.
+                times = [int(tick) for tick in ticks[:8]]
+                busy[int(name[3:])] = (sum(times) - sum(times[3:5])) / os.sysconf("SC_CLK_TCK")
+    return busy
+
+
 def memory(cgroups: Path = _CGROUPS) -> int:
     """Bytes: of the machine, or of the container it runs in."""
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

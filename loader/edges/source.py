@@ -10,7 +10,7 @@ import threading
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, repeat
 
 import xxhash
 
@@ -100,6 +100,24 @@ class Source:
             raise ValueError(f"bytes {position} to {position + size} are not in one file")
         opened = self._open.get(file) or self._open_file(file)
         return _read(opened.descriptor, position - span.base, size, span.identity)
+
+    def read_many(self, positions: list[int], sizes: list[int]) -> list[bytes]:
+        """As `read`, of many records at once; quick where they lie in one file, as most do."""
+        if not positions:
+            return []
+        file = self._file_at(min(positions))
+        span = self.files[file]
+        if max(positions) < span.end:
+            opened = self._open.get(file) or self._open_file(file)
+            offsets = [position - span.base for position in positions] if span.base else positions
+            try:
+                found = list(map(os.pread, repeat(opened.descriptor), sizes, offsets))
+            except OSError:
+                found = []
+            if list(map(len, found)) == sizes:
+                return found
+        # One by one for the message that fits, and what a file gives in pieces.
+        return list(map(self.read, positions, sizes))
 
     def header_record(self) -> bytes:
         """The header of the first file as it stands there, without byte order mark and line end."""

@@ -154,8 +154,14 @@ def _description(table: Mapping[str, Any], name: str, endpoint: str) -> TableDes
         indexes=tuple(_indexes(table, types)),
         # An on-demand table's setting is 0.
         provisioned_write_units=units if units and billing != "PAY_PER_REQUEST" else None,
+        on_demand_write_units=_limit(table.get("OnDemandThroughput", {}).get("MaxWriteRequestUnits")),
         item_count=table.get("ItemCount", 0),
     )
+
+
+def _limit(units: int | None) -> int | None:
+    # -1 takes a limit away.
+    return units if units and units > 0 else None
 
 
 def _key_parts(

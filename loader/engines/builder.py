@@ -3,14 +3,15 @@
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
 
-from loader.decisions.attributes import ItemEncoder
-from loader.decisions.batch import Item
+from loader.decisions.batch import Batch, Item, batches
+from loader.decisions.items import ItemEncoder
 from loader.decisions.plan import ENTRY_SAME, ENTRY_UNCLOSED
-from loader.decisions.rows import cells_of, is_superseded, parse_records
+from loader.decisions.rows import cells_of, is_superseded, parse_records, plain_cells, whole_rows
 from loader.decisions.schema import ItemSchema
 from loader.edges.source import Source
 from loader.engines.outcomes import Outcomes
@@ -22,6 +23,9 @@ _TOGETHER = 50
 _UNCLOSED = Problem(
     RejectCode.UNCLOSED_QUOTE, "a quote that opens in this record is never closed before the file ends"
 )
+
+_Record = tuple[int, bytes]
+"""The entry of a record in its shard, and its bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +40,7 @@ class BuildRules:
 
 class Builder:
     """
-    Makes the items of shards, and enters duplicates and rejects in `outcomes`.
+    Makes the batches of shards, and enters duplicates and rejects in `outcomes`.
 
     Keeps the index entries of a shard until `forget`, since a row that the service refuses is replaced by
     an older one of its key (`next_in_line`), as it would have been had the rows been written one by one.
@@ -46,21 +50,41 @@ class Builder:
         self._source = source
         self._rules = rules
         self._encoder = ItemEncoder(rules.schema)
+        self._quote = rules.dialect.quote.encode()
+        # Rows that an earlier load has marked as superseded are found one by one.
+        self._skips = rules.schema.header.reject_columns > 0
         self._outcomes = outcomes
         self._entries: dict[int, NDArray[np.void]] = {}
 
-    def items(self, shard: int, entries: NDArray[np.void]) -> Iterator[Item]:
+    def batches(self, shard: int, entries: NDArray[np.void], size: int) -> Iterator[Batch]:
         """
-        The items of a shard: for each key one row, in no particular order. Rows whose key nobody shares come
-        first, since they need no comparing.
+        The items of a shard in batches of at most `size`: for each key one row, in no particular order. Rows
+        whose key nobody shares come first, since they need no comparing.
         """
         self._entries[shard] = entries
         same = (entries["flags"] & ENTRY_SAME) != 0
         begins = np.flatnonzero(~same)
         lengths = np.diff(begins, append=len(entries))
-        yield from self._singles(shard, begins[lengths == 1])
-        for begin, length in zip(begins[lengths > 1].tolist(), lengths[lengths > 1].tolist(), strict=True):
-            yield from self._group(shard, begin, begin + length)
+        alone = begins[lengths == 1]
+        groups = list(zip(begins[lengths > 1].tolist(), lengths[lengths > 1].tolist(), strict=True))
+        # Entries of rows that are to be looked at one by one.
+        apart: list[int] = []
+        if self._skips:
+            apart = alone.tolist()
+        else:
+            rest: list[_Record] = []
+            yield from self._together(shard, alone, size, apart, rest)
+            if apart or groups:
+                # So that there is one batch that is not full, not two.
+                apart += (entry for entry, _ in rest)
+            else:
+                for at in range(0, len(rest), size):
+                    yield from self._parsed(shard, rest[at : at + size], apart)
+        one_by_one = chain(
+            self._singles(shard, apart),
+            chain.from_iterable(self._group(shard, begin, begin + length) for begin, length in groups),
+        )
+        yield from batches(one_by_one, size)
 
     def forget(self, shard: int) -> None:
         self._entries.pop(shard, None)
@@ -77,10 +101,60 @@ class Builder:
         reject = Reject(int(record["start"]), int(record["size"]), problem, superseded)
         self._outcomes.reject(shard, reject)
 
-    def _singles(self, shard: int, which: NDArray[np.intp]) -> Iterator[Item]:
-        encode = self._encoder.encode
-        for entry, row in self._rows(shard, which.tolist()):
-            item = encode(row)
+    def _together(
+        self, shard: int, which: NDArray[np.intp], size: int, apart: list[int], rest: list[_Record]
+    ) -> Iterator[Batch]:
+        """
+        Full batches of rows with which nothing is wrong. Entries of the others go to `apart`, what is less
+        than a batch to `rest`.
+
+        Rows with quotes are gathered in batches of their own: only they need the csv module.
+        """
+        entries = self._entries[shard][which]
+        unclosed = (entries["flags"] & ENTRY_UNCLOSED) != 0
+        if unclosed.any():
+            apart += which[unclosed].tolist()
+            which, entries = which[~unclosed], entries[~unclosed]
+        numbers, starts, sizes = which.tolist(), entries["start"].tolist(), entries["size"].tolist()
+        plain: list[_Record] = []
+        quoted: list[_Record] = []
+        for at in range(0, len(numbers), size):
+            chunk = numbers[at : at + size]
+            records = self._source.read_many(starts[at : at + size], sizes[at : at + size])
+            full = len(chunk) == size
+            cells = plain_cells(records, self._rules.schema.header, self._rules.dialect) if full else None
+            if cells is not None:
+                yield from self._ready(shard, chunk, self._encoder.encode_cells(cells), apart)
+                continue
+            for record in zip(chunk, records, strict=True):
+                (quoted if self._quote in record[1] else plain).append(record)
+            for gathered in (plain, quoted):
+                if len(gathered) >= size:
+                    yield from self._parsed(shard, gathered[:size], apart)
+                    del gathered[:size]
+        rest += plain + quoted
+
+    def _parsed(self, shard: int, gathered: list[tuple[int, bytes]], apart: list[int]) -> Iterator[Batch]:
+        entries, records = zip(*gathered, strict=True)
+        header, dialect = self._rules.schema.header, self._rules.dialect
+        json = None
+        if (cells := plain_cells(records, header, dialect)) is not None:
+            json = self._encoder.encode_cells(cells)
+        elif (rows := whole_rows(records, header, dialect)) is not None:
+            json = self._encoder.encode_rows(rows)
+        yield from self._ready(shard, entries, json, apart)
+
+    def _ready(
+        self, shard: int, entries: Sequence[int], json: bytes | None, apart: list[int]
+    ) -> Iterator[Batch]:
+        if json is None:
+            apart += entries
+        else:
+            yield Batch.ready(shard, entries, json)
+
+    def _singles(self, shard: int, which: Sequence[int]) -> Iterator[Item]:
+        for entry, row in self._rows(shard, which):
+            item = self._encoder.encode(row)
             if isinstance(item, bytes):
                 yield Item(item, shard, entry)
             else:
@@ -102,7 +176,7 @@ class Builder:
             numbers, records = self._read(shard, which[at : at + _TOGETHER])
             rows = parse_records(records, header, self._rules.dialect)
             for entry, row in zip(numbers, rows, strict=True):
-                skipped = header.reject_columns and not self._rules.include_superseded
+                skipped = self._skips and not self._rules.include_superseded
                 if skipped and not isinstance(row, Problem) and is_superseded(row, header):
                     # Mending an old row must not undo a newer one: it stays superseded.
                     self._outcomes.duplicates(shard, 1)

@@ -95,6 +95,7 @@ class _Load:
         self._next_source_check = self._began + SOURCE_SECONDS
         self._next_renewal = self._began
         self._idle_deaths = 0
+        self._threads = prepared.threads
 
     def run(self) -> Summary:
         prepared = self._prepared
@@ -220,6 +221,7 @@ class _Load:
 
     def _take_report(self, number: int, report: Report) -> None:
         assert self._pool is not None
+        self._threads = max(self._threads, report.senders)
         for outcome in report.finished:
             self._idle_deaths = 0
             self._pool.settle(number, partial(_is_shard, outcome))
@@ -350,7 +352,7 @@ class _Load:
             resumed=self._ledger.resumed,
             seconds=time.monotonic() - self._began,
             workers=prepared.workers,
-            threads=prepared.threads,
+            threads=self._threads,
             rejects_file=rejects,
             interrupted=interrupted,
             complete=complete,

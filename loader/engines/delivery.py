@@ -2,17 +2,16 @@
 
 import logging
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 import orjson
 
-from loader.decisions.batch import Item, halves
+from loader.decisions.batch import Batch, Item, halves, shares_of
 from loader.decisions.keys import key_of_item
 from loader.decisions.retry import (
     Attempt,
     Decision,
-    Done,
     Halt,
     Reject,
     Resend,
@@ -28,6 +27,8 @@ from loader.errors import ConnectionFault, EverythingRejected
 from loader.model import Counts, KeySchema, Problem, RejectCode
 
 _log = logging.getLogger(__name__)
+
+_NO_ATTEMPT = Attempt()
 
 
 class Settler:
@@ -56,14 +57,20 @@ class Settler:
         self._lock = threading.Lock()
         self._refused_in_a_row = 0
 
-    def took(self, part: list[Item], counts: Counts, *, unanswered: bool) -> None:
+    def took(self, part: Batch, counts: Counts, *, unanswered: bool) -> None:
         """What a request for `part` took; `unanswered`: it may be applied later still."""
         if unanswered:
-            self._outcomes.unanswered(part)
-        self._outcomes.request(part[0].shard, counts)
+            self._outcomes.unanswered(part.shares)
+        self._outcomes.request(part.shares[0].shard, counts)
 
-    def written(self, items: list[Item]) -> None:
-        self._outcomes.written(items)
+    def wrote_all(self, part: Batch, write_units: float) -> None:
+        """One request, and all its items are in the table."""
+        self._outcomes.written(part.shares, requests=1, write_units=write_units)
+        self._on_bytes(-part.bytes)
+
+    def wrote(self, items: Sequence[Item]) -> None:
+        """These items of a request that was entered before."""
+        self._outcomes.written(shares_of(items))
         self._release(items)
 
     def refuse(self, item: Item, problem: Problem) -> list[Item]:
@@ -71,7 +78,7 @@ class Settler:
         self._builder.reject(item.shard, item.entry, problem)
         successor = self._builder.next_in_line(item)
         if successor is not None:
-            self._outcomes.under_way([successor])
+            self._outcomes.under_way(shares_of([successor]))
             self._on_bytes(len(successor.json))
         self._outcomes.settled(item)
         self._release([item])
@@ -95,7 +102,7 @@ class Settler:
                 f"The service refused every item of {ALL_REFUSED_BATCHES} batches in a row."
             )
 
-    def _release(self, items: list[Item]) -> None:
+    def _release(self, items: Sequence[Item]) -> None:
         self._on_bytes(-sum(len(item.json) for item in items))
 
 
@@ -108,28 +115,34 @@ class Delivery:
     `left`, to go first into the sender's next batch, as try `attempt`.
     """
 
-    def __init__(self, settler: Settler, batch: list[Item], attempt: Attempt) -> None:
+    def __init__(self, settler: Settler, batch: Batch, attempt: Attempt) -> None:
         self.attempt = attempt
-        self.left: list[Item] = []
+        self.left: Sequence[Item] = ()
         self._settler = settler
         self._parts = [batch]
         self._refused = False
         self._wrote = False
 
-    def next_part(self) -> list[Item] | None:
-        """The items of the next request; None when there is none."""
+    def next_part(self) -> Batch | None:
+        """The next request; None when there is none."""
         if self._parts:
             return self._parts.pop()
         self._settler.note(refused=self._refused, wrote=self._wrote)
         return None
 
-    def answered(self, part: list[Item], answer: Answer | ConnectionFault, random: float) -> float:
+    def answered(self, part: Batch, answer: Answer | ConnectionFault, random: float) -> float:
         """
         Settle what `answer` tells of `part`; the seconds to wait before the next request. `random` is from
         [0, 1). Raises Fatal, or EverythingRejected, where nothing more can be written.
         """
+        if isinstance(answer, Written) and not answer.unprocessed:
+            # So nearly all go, and none of their items is looked at.
+            self._settler.wrote_all(part, answer.write_units)
+            self._wrote = True
+            self.attempt = _NO_ATTEMPT
+            return 0.0
         answer, rest = self._read(part, answer)
-        self.attempt = replace(self.attempt, failures=max(item.failures for item in part))
+        self.attempt = replace(self.attempt, failures=part.failures)
         decision = decide(self._settler.policy, self.attempt, answer, random, items=len(part))
         self._enter(part, rest, answer, retried=isinstance(decision, Resend))
         if not isinstance(decision, Resend):
@@ -138,23 +151,21 @@ class Delivery:
         return self._follow(decision, part, rest, answer)
 
     def _read(
-        self, part: list[Item], answer: Answer | ConnectionFault
-    ) -> tuple[Answer | ConnectionFault, list[Item]]:
+        self, part: Batch, answer: Answer | ConnectionFault
+    ) -> tuple[Answer | ConnectionFault, Sequence[Item]]:
         """The answer, and the items that are not in the table as far as it tells."""
         if not isinstance(answer, Written):
-            return answer, part
-        if not answer.unprocessed:
-            return answer, []
+            return answer, part.items
         # By normalised key: the service hands numbers back in a spelling of its own.
         key = self._settler.key
         unprocessed = {key_of_item(key, item) for item in answer.unprocessed}
-        rest = [item for item in part if key_of_item(key, orjson.loads(item.json)) in unprocessed]
+        rest = [item for item in part.items if key_of_item(key, orjson.loads(item.json)) in unprocessed]
         if len(rest) != len(answer.unprocessed):
-            return Transient(UNREADABLE, "A reply hands back items that were not sent."), part
+            return Transient(UNREADABLE, "A reply hands back items that were not sent."), part.items
         return answer, rest
 
     def _enter(
-        self, part: list[Item], rest: list[Item], answer: Answer | ConnectionFault, *, retried: bool
+        self, part: Batch, rest: Sequence[Item], answer: Answer | ConnectionFault, *, retried: bool
     ) -> None:
         counts = Counts(requests=1, throttled=int(isinstance(answer, Throttled)), retries=int(retried))
         if isinstance(answer, Written):
@@ -164,29 +175,27 @@ class Delivery:
         self._settler.took(part, counts, unanswered=unanswered)
         if isinstance(answer, Written) and len(rest) < len(part):
             left = {(item.shard, item.entry) for item in rest}
-            self._settler.written([item for item in part if (item.shard, item.entry) not in left])
+            self._settler.wrote([item for item in part.items if (item.shard, item.entry) not in left])
             self._wrote = True
 
     def _follow(
-        self, decision: Decision, part: list[Item], rest: list[Item], answer: Answer | ConnectionFault
+        self, decision: Decision, part: Batch, rest: Sequence[Item], answer: Answer | ConnectionFault
     ) -> float:
         match decision:
-            case Done():
-                self.attempt = Attempt()
             case Resend():
                 return self._again(decision, rest, answer)
             case Split():
-                self._parts.extend(halves(part))
+                self._parts.extend(halves(part.items))
             case Reject(code=RejectCode.UNKNOWN_OUTCOME):
-                self._give_up(part, Problem(decision.code, decision.reason))
+                self._give_up(part.items, Problem(decision.code, decision.reason))
             case Reject():
                 self._refused = True
-                self._add(self._settler.refuse(part[0], Problem(decision.code, decision.reason)))
+                self._add(self._settler.refuse(part.items[0], Problem(decision.code, decision.reason)))
             case Halt():
                 raise decision.error
         return 0.0
 
-    def _again(self, decision: Resend, rest: list[Item], answer: Answer | ConnectionFault) -> float:
+    def _again(self, decision: Resend, rest: Sequence[Item], answer: Answer | ConnectionFault) -> float:
         _log.debug("%d items: %s; again in %.2f s", len(rest), _told(answer), decision.wait)
         failed = decision.attempt.failures > self.attempt.failures
         if decision.attempt.denials > self.attempt.denials:
@@ -198,16 +207,16 @@ class Delivery:
             self._add(_failed_once_more(rest) if failed else rest)
         return decision.wait
 
-    def _give_up(self, part: list[Item], problem: Problem) -> None:
+    def _give_up(self, items: Sequence[Item], problem: Problem) -> None:
         """The items that were tried most are rejects; the others get their further tries."""
-        for item in part:
+        for item in items:
             if item.failures == self.attempt.failures:
                 self._settler.give_up(item, problem)
-        self._add(_failed_once_more(item for item in part if item.failures < self.attempt.failures))
+        self._add(_failed_once_more(item for item in items if item.failures < self.attempt.failures))
 
-    def _add(self, items: list[Item]) -> None:
+    def _add(self, items: Sequence[Item]) -> None:
         if items:
-            self._parts.append(items)
+            self._parts.append(Batch(items))
 
 
 def _failed_once_more(items: Iterable[Item]) -> list[Item]:

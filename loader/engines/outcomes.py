@@ -1,12 +1,10 @@
 """What became of every row of the shards a worker has open; shared by its builder and its senders."""
 
 import threading
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from itertools import groupby
-from operator import attrgetter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
 
-from loader.decisions.batch import Item
+from loader.decisions.batch import Item, Share
 from loader.edges.events import Report
 from loader.model import Counts, Reject, ShardOutcome, ShardTask
 
@@ -14,16 +12,34 @@ from loader.model import Counts, Reject, ShardOutcome, ShardTask
 @dataclass(slots=True)
 class _OpenShard:
     task: ShardTask
-    counts: Counts = field(default_factory=Counts)
+    # Most requests write all they carry: those are only added up, which is cheaper than making Counts.
+    written: int = 0
+    older: int = 0
+    requests: int = 0
+    write_units: float = 0.0
+    others: Counts = field(default_factory=Counts)
     rejects: list[Reject] = field(default_factory=list)
     unanswered: bool = False
     # Items not settled yet, and one for the builder while it still makes more.
     pending: int = 1
 
+    @property
+    def counts(self) -> Counts:
+        return self.others + Counts(self.written, self.older, 0, self.write_units, self.requests)
+
     def outcome(self) -> ShardOutcome:
         return ShardOutcome(
             self.task.window, self.task.shard, self.counts, tuple(self.rejects), self.unanswered
         )
+
+
+@dataclass(slots=True)
+class Flow:
+    """Items written, requests answered, and requests throttled or not done in full."""
+
+    written: int = 0
+    requests: int = 0
+    throttled: int = 0
 
 
 class Outcomes:
@@ -41,6 +57,7 @@ class Outcomes:
         self._open: dict[int, _OpenShard] = {}
         self._finished: list[ShardOutcome] = []
         self._closed: list[int] = []
+        self._flow = Flow()
 
     def begin(self, task: ShardTask) -> None:
         with self._lock:
@@ -50,41 +67,63 @@ class Outcomes:
         """The builder has handed out everything of this shard."""
         self._settle(shard, Counts())
 
-    def under_way(self, items: Sequence[Item]) -> None:
+    def under_way(self, shares: Iterable[Share]) -> None:
         with self._lock:
-            for item in items:
-                self._open[item.shard].pending += 1
+            for shard, items, _ in shares:
+                self._open[shard].pending += items
 
     def duplicates(self, shard: int, count: int) -> None:
-        self._enter(shard, Counts(duplicates=count))
+        with self._lock:
+            self._open[shard].others += Counts(duplicates=count)
+        self._on_change()
 
     def reject(self, shard: int, reject: Reject) -> None:
         with self._lock:
             state = self._open[shard]
             state.rejects.append(reject)
-            state.counts += Counts(rejected=1)
+            state.others += Counts(rejected=1)
         self._on_change()
 
     def request(self, shard: int, counts: Counts) -> None:
         """What a request took, apart from its rows; one for several shards counts with its first item's."""
-        self._enter(shard, counts)
-
-    def unanswered(self, items: Sequence[Item]) -> None:
         with self._lock:
-            for item in items:
-                self._open[item.shard].unanswered = True
+            self._open[shard].others += counts
+            self._flow.requests += counts.requests
+            self._flow.throttled += counts.throttled or counts.unprocessed > 0
+        self._on_change()
 
-    def written(self, items: Sequence[Item]) -> None:
-        """These items are in the table; what they supersede is settled with them."""
+    def unanswered(self, shares: Iterable[Share]) -> None:
+        with self._lock:
+            for share in shares:
+                self._open[share.shard].unanswered = True
+
+    def written(self, shares: Iterable[Share], *, requests: int = 0, write_units: float = 0.0) -> None:
+        """
+        These items are in the table; what they supersede is settled with them. `requests` and `write_units`
+        are what that took, as far as it was not entered before.
+        """
         with self._changed:
-            for shard, of_shard in groupby(items, attrgetter("shard")):
-                older = [len(item.older) for item in of_shard]
-                self._settle_some(shard, len(older), Counts(written=len(older), duplicates=sum(older)))
+            self._flow.requests += requests
+            for shard, items, older in shares:
+                self._flow.written += items
+                state = self._open[shard]
+                state.written += items
+                state.older += older
+                state.requests += requests
+                state.write_units += write_units
+                # One request may be for several shards.
+                requests, write_units = 0, 0.0
+                self._settle_some(state, items)
         self._on_change()
 
     def settled(self, item: Item, *, superseded: int = 0) -> None:
         """A rejected item that no older row replaces; `superseded` rows of its key count as duplicates."""
         self._settle(item.shard, Counts(duplicates=superseded))
+
+    def flow(self) -> Flow:
+        """Since the worker began."""
+        with self._lock:
+            return replace(self._flow)
 
     def report(self) -> Report:
         """Finished shards not reported before, and the sum over the open ones, of the same moment."""
@@ -115,22 +154,17 @@ class Outcomes:
     def _sum_open(self) -> Counts:
         return sum((state.counts for state in self._open.values()), Counts())
 
-    def _enter(self, shard: int, counts: Counts) -> None:
-        with self._lock:
-            state = self._open[shard]
-            state.counts += counts
-        self._on_change()
-
     def _settle(self, shard: int, counts: Counts) -> None:
         with self._changed:
-            self._settle_some(shard, 1, counts)
+            state = self._open[shard]
+            state.others += counts
+            self._settle_some(state, 1)
         self._on_change()
 
-    def _settle_some(self, shard: int, settled: int, counts: Counts) -> None:
-        state = self._open[shard]
-        state.counts += counts
-        state.pending -= settled
+    def _settle_some(self, state: _OpenShard, items: int) -> None:
+        state.pending -= items
         if state.pending == 0:
+            shard = state.task.shard
             del self._open[shard]
             self._finished.append(state.outcome())
             self._closed.append(shard)

@@ -1,6 +1,7 @@
 """The worker processes: started, listened to, watched, replaced, and surely gone at the end."""
 
 import contextlib
+import itertools
 import multiprocessing
 import signal
 import sys
@@ -31,9 +32,13 @@ OPEN_TASKS = 4
 
 @dataclass(slots=True)
 class Worker:
-    """One process and the ends of its two queues that are ours; `open` are tasks without a result."""
+    """
+    One process and the ends of its two queues that are ours; `open` are tasks without a result. A `slot` is
+    taken over by who replaces a worker, a number never.
+    """
 
     number: int
+    slot: int
     process: BaseProcess
     tasks: QueueWriter[ToWorker]
     events: QueueReader[FromWorker]
@@ -101,11 +106,13 @@ class WorkerPool:
         self._next += 1
 
     def _start(self, number: int) -> None:
+        taken = {worker.slot for worker in self._workers.values()}
+        slot = next(slot for slot in itertools.count() if slot not in taken)
         task_reader, task_writer = one_way_queue(self._context)
         event_reader, event_writer = one_way_queue(self._context)
         process = self._context.Process(
             target=run_worker,
-            args=(self._setup(), task_reader, event_writer),
+            args=(self._setup(), slot, task_reader, event_writer),
             name=f"ddbload-worker-{number}",
             daemon=True,
         )
@@ -116,7 +123,7 @@ class WorkerPool:
             task_reader.close()
             event_writer.close()
             self._workers[number] = Worker(
-                number, process, QueueWriter(task_writer), QueueReader(event_reader)
+                number, slot, process, QueueWriter(task_writer), QueueReader(event_reader)
             )
         except BaseException:
             # Such as a KeyboardInterrupt; Python would wait at its end for a process that heeds no signal.

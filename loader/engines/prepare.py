@@ -13,6 +13,7 @@ from loader.decisions.plan import shard_records
 from loader.decisions.retry import RetryPolicy
 from loader.decisions.rows import allow_large_cells
 from loader.decisions.schema import ItemSchema, build_schema
+from loader.decisions.senders import FIRST, MOST
 from loader.edges import machine
 from loader.edges.clients import Session, open_session
 from loader.edges.journal import LOCK, Journal, default_state_dir, make_state_directory, state_name
@@ -21,6 +22,7 @@ from loader.edges.rejects import RejectFile, default_path, discard_part, require
 from loader.edges.source import Source
 from loader.edges.spool import Spool
 from loader.edges.table import describe
+from loader.edges.target import Target
 from loader.engines.builder import BuildRules
 from loader.engines.ledger import Ledger
 from loader.engines.pipeline import Pipeline
@@ -30,11 +32,12 @@ from loader.engines.writer import WriterRules
 from loader.errors import BadState
 from loader.model import Dialect, TableDescription
 
-THREADS = 16
-"""Sender threads a worker: enough to keep a core busy over some ten milliseconds of latency."""
 MIN_DEFAULT_WINDOW = 16 << 20
 BYTES_A_WORKER = 1 << 20
 """A worker costs a quarter of a second to start; by default there is none for less than this."""
+
+UNITS_A_WORKER = 25_000
+"""Write units a second that a worker is sure to use up: a quarter of what one does here (RESULTS.md)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +46,8 @@ class Prepared:
     A load that can begin, or go on: `resume` is what an earlier run has done of it.
 
     `late_writes`: writes of an earlier run may still be applied that the first ones of this run must not
-    overtake.
+    overtake. `target` is where the fast path sends to; None where batches go through boto3. `threads` is how
+    many senders each worker begins with.
     """
 
     config: LoadConfig
@@ -54,10 +58,12 @@ class Prepared:
     head: Head
     resume: Resume | None
     late_writes: bool
+    target: Target | None
     ledger: Ledger
     spool: Spool
     workers: int
     threads: int
+    cores: tuple[int, ...]
 
     def worker_setup(self) -> WorkerSetup:
         """For a worker that is started now: credentials are those of this moment."""
@@ -65,17 +71,19 @@ class Prepared:
         return WorkerSetup(
             files=self.source.files,
             build=BuildRules(self.schema, head.dialect, head.winner, head.include_superseded),
-            factory=self.session.factory(self.threads),
+            factory=replace(self.session.factory(self.config.threads or MOST), target=self.target),
             retry=RetryPolicy(max_retries=self.config.max_retries),
             write=WriterRules(
                 table=self.table.name,
                 key=self.table.key,
                 per_index=bool(self.table.indexes),
                 threads=self.threads,
+                adapts=self.config.threads is None,
                 batch_size=self.config.batch_size,
             ),
             seed=head.seed,
             log_level=logging.getLogger("loader").getEffectiveLevel(),
+            cores=self.cores,
         )
 
     def pipeline(self, now: float) -> Pipeline:
@@ -108,8 +116,9 @@ def prepare(config: LoadConfig, stack: ExitStack) -> Prepared:
     session = open_session(config.connection)
     with session.factory(1).table_client() as client:
         table = describe(client, config.table)
+        target = client.target(table.name) if config.transport == "fast" else None
     schema = build_schema(table, source.header, config.types, source.files[0].identity.shown)
-    workers = config.workers or _default_workers(source.total)
+    workers = config.workers or _default_workers(source.total, table)
     now = _head(config, table, source, dialect, workers)
     directory = make_state_directory(
         config.state_dir or default_state_dir(os.environ),
@@ -141,15 +150,31 @@ def prepare(config: LoadConfig, stack: ExitStack) -> Prepared:
         head=head,
         resume=resume,
         late_writes=late_writes,
+        target=target,
         ledger=Ledger(source, journal, rejects, resume),
         spool=Spool(directory),
         workers=workers,
-        threads=config.threads or THREADS,
+        threads=config.threads or FIRST,
+        cores=_cores(),
     )
 
 
-def _default_workers(source_bytes: int) -> int:
-    return max(1, min(machine.cpus(), source_bytes // BYTES_A_WORKER))
+def _cores() -> tuple[int, ...]:
+    """
+    Those that workers may keep to. Each load begins at another, so that two loads do not meet on one.
+    """
+    cores = machine.cores()
+    if len(cores) < 2:
+        return ()
+    first = secrets.randbelow(len(cores))
+    return cores[first:] + cores[:first]
+
+
+def _default_workers(source_bytes: int, table: TableDescription) -> int:
+    """No more than there are processors for, rows for, and capacity for as far as it is known."""
+    units = table.provisioned_write_units or table.on_demand_write_units
+    fed = machine.cpus() if units is None else -(-units // UNITS_A_WORKER)
+    return max(1, min(machine.cpus(), source_bytes // BYTES_A_WORKER, fed))
 
 
 def _default_window_size() -> int:

@@ -17,8 +17,8 @@ from typing import Generic, TypeVar
 import orjson
 
 from loader.config import ConnectionConfig
-from loader.decisions.attributes import ItemEncoder
 from loader.decisions.compare import Item, canonical, difference
+from loader.decisions.items import ItemEncoder
 from loader.decisions.keys import key_of_item
 from loader.decisions.rows import allow_large_cells, is_superseded, parse_records
 from loader.decisions.scan import RecordScanner

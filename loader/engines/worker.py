@@ -10,10 +10,10 @@ import traceback
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 
-from loader.decisions.batch import batches
 from loader.decisions.index import index_chunk
 from loader.decisions.retry import RetryPolicy
 from loader.decisions.rows import allow_large_cells
+from loader.edges import machine
 from loader.edges.clients import ClientFactory
 from loader.edges.events import (
     ChunkIndexed,
@@ -34,6 +34,7 @@ from loader.edges.source import Source
 from loader.edges.spool import read_entries
 from loader.engines.builder import Builder, BuildRules
 from loader.engines.outcomes import Outcomes
+from loader.engines.tuner import Tuner
 from loader.engines.writer import Draining, Writer, WriterRules
 from loader.errors import LoaderError
 from loader.model import FileSpan, IndexTask, ShardTask
@@ -45,7 +46,11 @@ PARENTS_SIGNALS = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
 
 @dataclass(frozen=True, slots=True)
 class WorkerSetup:
-    """Everything a worker is made of; picklable, and nothing in it is open."""
+    """
+    Everything a worker is made of; picklable, and nothing in it is open.
+
+    `cores` are those that workers may keep to, one each; none: they run anywhere.
+    """
 
     files: tuple[FileSpan, ...]
     build: BuildRules
@@ -54,19 +59,27 @@ class WorkerSetup:
     write: WriterRules
     seed: int
     log_level: int
+    cores: tuple[int, ...] = ()
 
 
-def run_worker(setup: WorkerSetup, tasks: Connection, events: Connection) -> None:
-    """The life of a worker process; it ends when told to drain, when it fails, or with its parent."""
+def run_worker(setup: WorkerSetup, slot: int, tasks: Connection, events: Connection) -> None:
+    """
+    The life of a worker process; it ends when told to drain, when it fails, or with its parent. No two that
+    live have the same `slot`, counted from 0.
+    """
     # Signals are the parent's: it tells its workers to drain. They were blocked until here.
     for number in PARENTS_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, PARENTS_SIGNALS)
     allow_large_cells()
+    # Before there are threads, which would chase each other's lock from core to core.
+    core = setup.cores[slot % len(setup.cores)] if setup.cores else None
+    if core is not None and not machine.stay_on(core):
+        core = None
     to_coordinator: QueueWriter[FromWorker] = QueueWriter(events)
     _log_to(to_coordinator, setup.log_level)
     try:
-        worker = _Worker(setup, QueueReader(tasks), to_coordinator)
+        worker = _Worker(setup, core, QueueReader(tasks), to_coordinator)
     except LoaderError as error:
         to_coordinator.put(Halted(error))
         return
@@ -95,7 +108,11 @@ def _log_to(events: QueueWriter[FromWorker], level: int) -> None:
 
 class _Worker:
     def __init__(
-        self, setup: WorkerSetup, tasks: QueueReader[ToWorker], events: QueueWriter[FromWorker]
+        self,
+        setup: WorkerSetup,
+        core: int | None,
+        tasks: QueueReader[ToWorker],
+        events: QueueWriter[FromWorker],
     ) -> None:
         self._setup = setup
         self._tasks = tasks
@@ -115,6 +132,9 @@ class _Worker:
             self._builder,
             on_failure=self._fail,
             on_denied=self._ask_for_credentials,
+        )
+        self._tuner = Tuner(
+            self._writer, self._outcomes.flow, adapts=setup.write.adapts, core=core, cores=setup.cores
         )
 
     def run(self) -> None:
@@ -144,8 +164,8 @@ class _Worker:
         for shard in self._outcomes.take_closed():
             self._builder.forget(shard)
         self._outcomes.begin(task)
-        items = self._builder.items(task.shard, read_entries(task.spool, task.start, task.stop))
-        for batch in batches(items, self._setup.write.batch_size):
+        entries = read_entries(task.spool, task.start, task.stop)
+        for batch in self._builder.batches(task.shard, entries, self._setup.write.batch_size):
             self._writer.submit(batch)
         self._outcomes.built(task.shard)
 
@@ -183,12 +203,13 @@ class _Worker:
     def _report(self) -> None:
         # A coordinator that is gone is the listener's business; a report to it is nobody's.
         with contextlib.suppress(BrokenPipeError):
-            self._events.put(self._outcomes.report())
+            self._events.put(replace(self._outcomes.report(), senders=self._writer.senders))
 
     def _end(self) -> None:
+        self._tuner.close()
         self._writer.join()
         self._reporter.close()
-        report = self._outcomes.final_report()
+        report = replace(self._outcomes.final_report(), senders=self._writer.senders)
         if isinstance(self._failure, Crashed):
             # Another worker does these shards anew, and tells of every row of them.
             report = replace(report, given_up=())

@@ -1,24 +1,30 @@
 """The pool of sender threads: batches in, requests out, each batch seen through to its outcome."""
 
+import contextlib
+import logging
+import queue
 import random
 import threading
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from loader.decisions.batch import Item, fill
+from loader.decisions.batch import Batch, Item, fill
 from loader.decisions.retry import Attempt, RetryPolicy
 from loader.decisions.wire import Answer, Reply, read_reply, request_body
 from loader.edges.clients import Credentials
 from loader.engines.builder import Builder
 from loader.engines.delivery import Delivery, Settler
 from loader.engines.outcomes import Outcomes
-from loader.errors import ConnectionFault
+from loader.errors import ConnectionFault, Fatal
 from loader.model import KeySchema
+
+_log = logging.getLogger(__name__)
 
 BYTES_IN_FLIGHT = 32 << 20
 """Items handed over and not settled, a worker; the builder waits while there are more."""
+QUEUED = 256
+"""Batches that wait for a sender; the builder rests until half of them are gone."""
 
 
 class Transport(Protocol):
@@ -37,12 +43,16 @@ class Draining(Exception):
 
 @dataclass(frozen=True, slots=True)
 class WriterRules:
-    """`per_index`: ask for the write units of each index, which costs a larger reply."""
+    """
+    `per_index`: ask for the write units of each index, which costs a larger reply. `threads` are the senders
+    to begin with; `adapts`: there may be more or fewer of them later.
+    """
 
     table: str
     key: KeySchema
     per_index: bool
     threads: int
+    adapts: bool
     batch_size: int
 
 
@@ -73,37 +83,72 @@ class Writer:
         self._on_failure = on_failure
         self._random = random.Random()
         self._draining = threading.Event()
-        lock = threading.Lock()
-        # Two conditions over one lock: senders wait for work, the builder for room.
-        self._work = threading.Condition(lock)
-        self._room = threading.Condition(lock)
-        self._queue: deque[list[Item]] = deque()
+        self._queue: queue.SimpleQueue[Batch | None] = queue.SimpleQueue()
+        # For the builder to wait on, and what it waits for.
+        self._room = threading.Condition()
+        self._full = False
         self._bytes = 0
-        self._threads = [
-            threading.Thread(target=self._run, name=f"sender-{number}", daemon=True)
-            for number in range(rules.threads)
-        ]
-        for thread in self._threads:
-            thread.start()
+        # `_wanted` of them are to go on, the others about to end.
+        self._threads: list[threading.Thread] = []
+        self._wanted = 0
+        self.resize(rules.threads)
 
-    def submit(self, batch: list[Item]) -> None:
+    def resize(self, senders: int) -> None:
+        """
+        Have so many from now on, or as many as the system allows. One that is too many ends once it has
+        nothing in its hands. Raises Fatal where not even one can be started.
+        """
+        self._threads = [thread for thread in self._threads if thread.is_alive()]
+        while self._wanted < senders and self._start_one():
+            self._wanted += 1
+        while self._wanted > senders:
+            self._wanted -= 1
+            self._queue.put(None)
+
+    def _start_one(self) -> bool:
+        thread = threading.Thread(target=self._run, name="sender", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:
+            if not self._threads:
+                raise Fatal(f"No thread can be started to send requests: {error}.") from error
+            _log.warning("Only %d threads send requests: %s.", self._wanted, error)
+            return False
+        self._threads.append(thread)
+        if self.draining():
+            # It may have come too late for those that drain() lets go.
+            self._queue.put(None)
+        return True
+
+    @property
+    def senders(self) -> int:
+        return self._wanted
+
+    def waiting(self) -> bool:
+        """Batches lie ready that no sender has taken."""
+        return not self._queue.empty()
+
+    def submit(self, batch: Batch) -> None:
         """Hand over a batch; waits while too much is in flight. Raises Draining once it is no use."""
-        size = sum(len(item.json) for item in batch)
+        size = batch.bytes
         with self._room:
-            while self._bytes and self._bytes + size > BYTES_IN_FLIGHT and not self.draining():
+            self._full = self._queue.qsize() >= QUEUED or bool(
+                self._bytes and self._bytes + size > BYTES_IN_FLIGHT
+            )
+            while self._full and not self.draining():
                 self._room.wait()
             if self.draining():
                 raise Draining
-            self._outcomes.under_way(batch)
             self._bytes += size
-            self._queue.append(batch)
-            self._work.notify()
+        self._outcomes.under_way(batch.shares)
+        self._queue.put(batch)
 
     def drain(self) -> None:
         """Let the requests in flight come to their end, and send nothing more."""
         self._draining.set()
-        with self._work:
-            self._work.notify_all()
+        for _ in self._threads:
+            self._queue.put(None)
+        with self._room:
             self._room.notify_all()
 
     def draining(self) -> bool:
@@ -117,11 +162,14 @@ class Writer:
     # --- a sender -------------------------------------------------------------------------------
 
     def _run(self) -> None:
-        left: list[Item] = []
+        left: Sequence[Item] = ()
         attempt = Attempt()
         try:
             while True:
-                delivery = Delivery(self._settler, self._next_batch(left), attempt)
+                batch = self._next_batch(left)
+                if batch is None:
+                    return
+                delivery = Delivery(self._settler, batch, attempt)
                 while part := delivery.next_part():
                     wait = delivery.answered(part, self._ask(part), self._random.random())
                     if self._draining.wait(wait) if wait else self.draining():
@@ -132,23 +180,38 @@ class Writer:
         except BaseException as error:
             self._on_failure(error)
 
-    def _next_batch(self, left: list[Item]) -> list[Item]:
-        """Up to a batch's fill: what the sender has left first, then what is queued. Raises Draining."""
-        with self._work:
-            while not left and not self._queue and not self.draining():
-                self._work.wait()
-            if self.draining():
-                raise Draining
-            fresh = self._queue.popleft() if self._queue and len(left) < self._rules.batch_size else []
-            batch, rest = fill(left, fresh, self._rules.batch_size)
-            if rest:
-                self._queue.appendleft(rest)
-                self._work.notify()
+    def _next_batch(self, left: Sequence[Item]) -> Batch | None:
+        """
+        Up to a batch's fill: what the sender has left first, then what is queued. None for one sender too
+        many. Raises Draining.
+        """
+        if self.draining():
+            raise Draining
+        batch = self._with_what_is_left(left) if left else self._queue.get()
+        if self.draining():
+            raise Draining
+        if self._full:
+            self._account(0)
         return batch
 
-    def _ask(self, part: list[Item]) -> Answer | ConnectionFault:
+    def _with_what_is_left(self, left: Sequence[Item]) -> Batch:
+        fresh: Sequence[Item] = ()
+        if len(left) < self._rules.batch_size:
+            with contextlib.suppress(queue.Empty):
+                queued = self._queue.get_nowait()
+                if queued is None:
+                    # For another, who has nothing left.
+                    self._queue.put(None)
+                else:
+                    fresh = queued.items
+        batch, rest = fill(left, fresh, self._rules.batch_size)
+        if rest:
+            self._queue.put(Batch(rest))
+        return Batch(batch)
+
+    def _ask(self, part: Batch) -> Answer | ConnectionFault:
         rules = self._rules
-        body = request_body(rules.table, [item.json for item in part], per_index=rules.per_index)
+        body = request_body(rules.table, (part.json,), per_index=rules.per_index)
         try:
             return read_reply(self._transport.send(body), rules.table)
         except ConnectionFault as fault:
@@ -157,5 +220,6 @@ class Writer:
     def _account(self, size: int) -> None:
         with self._room:
             self._bytes += size
-            if size < 0:
+            if self._full and self._bytes <= BYTES_IN_FLIGHT // 2 and self._queue.qsize() <= QUEUED // 2:
+                self._full = False
                 self._room.notify()

@@ -8,8 +8,10 @@ import csv
 import json
 import os
 import socket
+import ssl
 import sys
 import threading
+import time
 from collections import deque
 from itertools import islice
 from urllib.parse import urlsplit
@@ -48,10 +50,19 @@ def requests(path: str, endpoint: str, table: str) -> deque[bytes]:
     return made
 
 
-def send(endpoint: str, made: deque[bytes]) -> None:
+def connect(endpoint: str) -> socket.socket:
     address = urlsplit(endpoint)
-    assert address.hostname is not None
-    with socket.create_connection((address.hostname, address.port or 80)) as opened:
+    assert address.hostname is not None and address.port is not None
+    opened = socket.create_connection((address.hostname, address.port))
+    opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    if address.scheme == "http":
+        return opened
+    context = ssl.create_default_context(cafile=os.environ["AWS_CA_BUNDLE"])
+    return context.wrap_socket(opened, server_hostname=address.hostname)
+
+
+def send(endpoint: str, made: deque[bytes]) -> None:
+    with connect(endpoint) as opened:
         while True:
             try:
                 request = made.popleft()
@@ -66,13 +77,13 @@ def send(endpoint: str, made: deque[bytes]) -> None:
 def main() -> None:
     path, endpoint, table = sys.argv[1:4]
     made = requests(path, endpoint, table)
-    before = os.times()
+    before = time.process_time()
     threads = [threading.Thread(target=send, args=(endpoint, made)) for _ in range(THREADS)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    print(json.dumps({"before": before.user + before.system}))
+    print(json.dumps({"before": before}))
 
 
 main()

@@ -1,6 +1,7 @@
 """A server on loopback that answers each HTTP request with bytes of the test's choosing, or does worse."""
 
 import socket
+import ssl
 import struct
 import threading
 import zlib
@@ -52,10 +53,12 @@ def error_reply(code: str, message: str = "because", status: int = 400) -> bytes
 
 
 class RawServer:
-    """What it was asked is in `requests`."""
+    """What it was asked is in `requests`; `accepted` counts connections. With `tls` it speaks HTTPS."""
 
-    def __init__(self, answer: Answer) -> None:
+    def __init__(self, answer: Answer, tls: ssl.SSLContext | None = None) -> None:
         self.requests: list[Request] = []
+        self.accepted = 0
+        self._tls = tls
         self._answer = answer
         self._stopping = threading.Event()
         self._lock = threading.Lock()
@@ -63,8 +66,16 @@ class RawServer:
         self._threads: list[threading.Thread] = []
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
-        self.url = f"http://127.0.0.1:{self.port}"
+        self.url = f"{'http' if tls is None else 'https'}://127.0.0.1:{self.port}"
         self._start(self._accept)
+
+    def drop_connections(self) -> None:
+        """As a server does with those that were idle for long."""
+        with self._lock:
+            connections, self._connections = self._connections, []
+        for each in connections:
+            with suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
 
     def stop(self) -> None:
         self._stopping.set()
@@ -90,9 +101,20 @@ class RawServer:
                 connection, _ = self._listener.accept()
             except OSError:
                 return
-            with self._lock:
-                self._connections.append(connection)
-            self._start(self._serve, connection)
+            self.accepted += 1
+            self._start(self._serve_one, connection)
+
+    def _serve_one(self, connection: socket.socket) -> None:
+        if self._tls is not None:
+            connection.settimeout(5)
+            try:
+                connection = self._tls.wrap_socket(connection, server_side=True)
+            except OSError:
+                connection.close()
+                return
+        with self._lock:
+            self._connections.append(connection)
+        self._serve(connection)
 
     def _serve(self, connection: socket.socket) -> None:
         with connection, connection.makefile("rb") as stream, suppress(OSError):
@@ -125,12 +147,16 @@ def _read_request(stream: BinaryIO) -> Request | None:
 
 def _is_whole(answer: bytes) -> bool:
     head, _, body = answer.partition(b"\r\n\r\n")
+    if head.startswith(b"HTTP/1.1 1"):
+        return _is_whole(body)
+    if b"chunked" in head:
+        return b"\r\n0\r\n" in body and body.endswith(b"\r\n\r\n")
     return f"Content-Length: {len(body)}".encode() in head
 
 
 @contextmanager
-def raw_server(answer: Answer) -> Iterator[RawServer]:
-    server = RawServer(answer)
+def raw_server(answer: Answer, tls: ssl.SSLContext | None = None) -> Iterator[RawServer]:
+    server = RawServer(answer, tls)
     try:
         yield server
     finally:

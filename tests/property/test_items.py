@@ -5,12 +5,14 @@ import re
 from decimal import Decimal
 from typing import Any
 
+import orjson
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loader.decisions.attributes import ItemEncoder
 from loader.decisions.item_size import ItemSizer
+from loader.decisions.items import ItemEncoder
 from loader.decisions.schema import ItemSchema, build_schema
+from loader.decisions.wire import BETWEEN_ITEMS, join_items, split_items
 from loader.model import Header, IndexDescription, KeyPart, KeySchema, Problem, TableDescription
 
 TRUE = {"true", "yes", "y", "t", "1", "on"}
@@ -30,15 +32,15 @@ numbers = st.from_regex(r"[+-]?([0-9]{1,40}\.?[0-9]{0,3}|\.[0-9]{1,3})([eE][+-]?
 words = st.sampled_from(sorted(TRUE | FALSE)).map(str.upper) | st.sampled_from(sorted(TRUE | FALSE))
 cells = texts | numbers | words | st.just("") | st.sampled_from([" 5", "5 ", "٣", "1_0", "NaN", "0x1", "İ"])
 key_types = st.sampled_from(["S", "N"])
+# What templates, JSON and joined items are made of.
+names = st.text(st.characters(codec="utf-8"), min_size=1, max_size=6) | st.sampled_from(
+    ["100%", "%b", "%.0b", "%%", "%", 'say "hi"', "a\\", BETWEEN_ITEMS.decode(), "PutRequest"]
+)
 
 
 @st.composite
 def schemas(draw: st.DrawFn) -> ItemSchema:
-    columns = draw(
-        st.lists(
-            st.text(st.characters(codec="utf-8"), min_size=1, max_size=6), min_size=1, max_size=6, unique=True
-        )
-    )
+    columns = draw(st.lists(names, min_size=1, max_size=6, unique=True))
     elsewhere = "a column that is not in the file"
     types = {name: draw(key_types) for name in [*columns, elsewhere]}
 
@@ -76,12 +78,21 @@ def schemas(draw: st.DrawFn) -> ItemSchema:
 
 
 @st.composite
-def rows(draw: st.DrawFn, schema: ItemSchema) -> list[str]:
-    """Mostly cells that fit their column, so that whole items come out."""
-    fitting = {"S": texts | large_texts, "N": numbers | st.just(""), "BOOL": words | st.just("")}
+def rows(draw: st.DrawFn, schema: ItemSchema, one_odd_in: int = 10, large: bool = True) -> list[str]:
+    """Mostly cells that fit their column, so that whole items come out; with `one_odd_in` 0 no others."""
+    strings = texts | st.just(BETWEEN_ITEMS.decode()) | st.sampled_from(["%", "%b", "%.0b"])
+    fitting = {
+        "S": strings | large_texts if large else strings,
+        "N": numbers | st.just(""),
+        "BOOL": words | st.just(""),
+    }
     keys = {"S": st.text(st.characters(codec="utf-8"), min_size=1, max_size=12), "N": numbers}
     return [
-        draw(cells if draw(st.integers(0, 9)) == 0 else (keys if rule.table_key else fitting)[rule.type])
+        draw(
+            cells
+            if one_odd_in and draw(st.integers(1, one_odd_in)) == 1
+            else (keys if rule.table_key else fitting)[rule.type]
+        )
         for rule in schema.rules
     ]
 
@@ -171,3 +182,47 @@ def test_sizes_are_those_of_the_reference(data: st.DataObject) -> None:
     item = reference_item(schema, row)
     if isinstance(item, dict):
         assert ItemSizer(schema).size(row) == reference_size(schema, item)
+
+
+def escaped(cell: str) -> bytes:
+    """As it stands within a JSON string."""
+    return orjson.dumps(cell)[1:-1]
+
+
+def in_doubt(schema: ItemSchema, row: list[str], item: bytes | Problem) -> bool:
+    """Whether a row may need a look of its own: it has no item, or one that its JSON alone does not clear."""
+    if isinstance(item, Problem):
+        return True
+    long_key = any(
+        rule.type == "S" and rule.key_limit is not None and len(escaped(cell)) > rule.key_limit
+        for rule, cell in zip(schema.rules, row, strict=True)
+    )
+    return long_key or len(item) > LIMIT // (1 + len(schema.local_indexes))
+
+
+@given(st.data())
+def test_many_rows_make_the_items_that_each_makes_alone(data: st.DataObject) -> None:
+    schema = data.draw(schemas())
+    encoder = ItemEncoder(schema)
+    odd, large = data.draw(st.sampled_from([(0, False), (0, False), (40, False), (10, True)]))
+    for batch in data.draw(st.lists(st.lists(rows(schema, odd, large), min_size=1, max_size=6), max_size=3)):
+        items = [encoder.encode(row) for row in batch]
+        joined = encoder.encode_rows(batch)
+        assert encoder.encode_cells([escaped(cell) for row in batch for cell in row]) == joined
+        if joined is None:
+            assert any(in_doubt(schema, row, item) for row, item in zip(batch, items, strict=True))
+        else:
+            whole = [item for item in items if isinstance(item, bytes)]
+            assert len(whole) == len(items)
+            assert joined == join_items(whole)
+            assert split_items(joined) == whole
+
+
+@given(st.data())
+def test_an_encoder_makes_the_same_whatever_it_made_before(data: st.DataObject) -> None:
+    schema = data.draw(schemas())
+    batches = data.draw(st.lists(st.lists(rows(schema), min_size=1, max_size=4), min_size=2, max_size=4))
+    used = ItemEncoder(schema)
+    for batch in batches:
+        assert used.encode_rows(batch) == ItemEncoder(schema).encode_rows(batch)
+        assert used.encode(batch[0]) == ItemEncoder(schema).encode(batch[0])

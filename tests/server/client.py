@@ -99,7 +99,7 @@ class Server:
 
 
 def signed_form() -> dict[str, str]:
-    """Headers of the form of a signature, which is all that the server checks."""
+    """Headers of the form of a signature, which is all that the server checks of an unknown key."""
     now = time.gmtime()
     scope = f"test/{time.strftime('%Y%m%d', now)}/us-east-1/dynamodb/aws4_request"
     return {

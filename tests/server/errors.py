@@ -74,6 +74,14 @@ def missing_token(message: str) -> ServiceError:
     return ServiceError("MissingAuthenticationTokenException", message, namespace=CORAL)
 
 
+def invalid_signature() -> ServiceError:
+    message = (
+        "The request signature we calculated does not match the signature you provided. Check your AWS "
+        "Secret Access Key and signing method. Consult the service documentation for details."
+    )
+    return ServiceError("InvalidSignatureException", message, namespace=CORAL)
+
+
 def expired_token() -> ServiceError:
     message = "The security token included in the request is expired"
     return ServiceError("ExpiredTokenException", message, namespace=CORAL)

@@ -66,7 +66,8 @@ def _operate(state: State, request: Request) -> Reply:
 
 def _authenticate(state: State, request: Request) -> Caller:
     try:
-        return authenticate(request.headers)
+        body = request.body if len(request.body) == request.size else None
+        return authenticate(request.method, request.path, request.headers, body)
     except ServiceError as error:
         state.stats.violation(str(error))
         raise

@@ -1,12 +1,12 @@
 """What goes into one request: count and bytes, in order, nothing lost."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import pytest
 
 from loader.config import BATCH_LIMIT
-from loader.decisions.batch import BODY_LIMIT, Item, batches, fill, halves
-from loader.decisions.wire import request_body
+from loader.decisions.batch import BODY_LIMIT, Batch, Item, Share, batches, fill, halves, shares_of
+from loader.decisions.wire import join_items, request_body
 
 NAME = "t" * 255
 """As long as a table's name can be."""
@@ -20,12 +20,73 @@ def some(count: int, size: int = 10, first: int = 0) -> list[Item]:
     return [item(entry, size) for entry in range(first, first + count)]
 
 
-def sizes(cut: list[list[Item]]) -> list[int]:
+def sizes(cut: Iterable[Batch]) -> list[int]:
     return [len(batch) for batch in cut]
 
 
-def body_of(batch: list[Item]) -> int:
-    return len(request_body(NAME, [item.json for item in batch], per_index=True))
+def items_of(cut: Iterable[Batch]) -> list[list[Item]]:
+    return [list(batch.items) for batch in cut]
+
+
+def body_of(batch: Batch) -> int:
+    """As a sender makes the body: of the items as they are joined in the batch."""
+    return len(request_body(NAME, (batch.json,), per_index=True))
+
+
+# --- a batch --------------------------------------------------------------------------------------
+
+
+def test_a_batch_holds_its_items_joined_and_one_by_one() -> None:
+    items = [Item(b'{"id":{"S":"%d"}}' % entry, 3, entry, (7, 8)[: entry - 1]) for entry in (1, 2, 3)]
+    batch = Batch(items)
+    assert batch.json == join_items([item.json for item in items])
+    assert (list(batch.items), len(batch)) == (items, 3)
+    assert batch.bytes == sum(len(item.json) for item in items)
+    assert batch.shares == (Share(3, 3, 3),)
+
+
+def test_a_batch_made_ready_holds_the_same_items() -> None:
+    texts = [b'{"id":{"S":"a"}}', b'{"id":{"S":"bc"}}', b'{"id":{"S":""}}']
+    items = [Item(text, 4, entry) for text, entry in zip(texts, (9, 2, 5), strict=True)]
+    ready = Batch.ready(4, (9, 2, 5), join_items(texts))
+    made = Batch(items)
+    # Before the items were asked for, and after.
+    for _ in range(2):
+        assert (len(ready), ready.bytes, ready.json, ready.shares, ready.failures) == (
+            len(made),
+            made.bytes,
+            made.json,
+            made.shares,
+            made.failures,
+        )
+        assert ready.items == items
+
+
+def test_a_batch_of_one_made_ready_is_that_item() -> None:
+    ready = Batch.ready(0, [6], b'{"id":{"S":"x"}}')
+    assert (len(ready), ready.bytes) == (1, 16)
+    assert ready.items == [Item(b'{"id":{"S":"x"}}', 0, 6)]
+
+
+def test_a_batch_made_ready_of_more_entries_than_items_is_a_bug() -> None:
+    with pytest.raises(ValueError, match="zip"):
+        _ = Batch.ready(0, [1, 2, 3], join_items([b"{}", b"{}"])).items
+
+
+def test_there_is_no_batch_of_no_items() -> None:
+    with pytest.raises(ValueError, match="empty"):
+        Batch([])
+
+
+def test_a_batch_was_tried_as_often_as_the_item_that_was_tried_most() -> None:
+    assert Batch([item(0), item(1)._replace(failures=2), item(2)._replace(failures=1)]).failures == 2
+
+
+def test_the_shares_of_a_batch_add_up_whatever_the_order() -> None:
+    mixed = [Item(b"{}", shard, entry, range(entry)) for entry, shard in enumerate((1, 1, 0, 1, 0, 0))]
+    assert shares_of(mixed) == (Share(1, 2, 1), Share(0, 1, 2), Share(1, 1, 3), Share(0, 2, 9))
+    assert Batch(mixed).shares == shares_of(mixed)
+    assert shares_of([]) == ()
 
 
 # --- a stream -------------------------------------------------------------------------------------
@@ -39,7 +100,7 @@ def test_a_stream_is_cut_by_count(count: int, size: int, expected: list[int]) ->
     items = some(count)
     cut = list(batches(iter(items), size))
     assert sizes(cut) == expected
-    assert [item for batch in cut for item in batch] == items
+    assert [item for batch in cut for item in batch.items] == items
 
 
 def test_a_batch_is_given_before_more_of_the_stream_is_taken() -> None:
@@ -60,19 +121,19 @@ def test_a_body_stays_below_its_limit() -> None:
     assert set(sizes(cut[:-1])) == {6}
     assert max(map(body_of, cut)) <= BODY_LIMIT
     # Not one more would have fitted.
-    assert body_of(cut[0] + cut[1][:1]) > BODY_LIMIT
+    assert body_of(Batch([*cut[0].items, cut[1].items[0]])) > BODY_LIMIT
 
 
 def test_the_body_of_a_full_batch_is_below_the_limit_by_little() -> None:
     size = BODY_LIMIT // BATCH_LIMIT - 100
     (batch,) = batches(some(BATCH_LIMIT, size), BATCH_LIMIT)
     assert BODY_LIMIT - 4096 < body_of(batch) <= BODY_LIMIT
-    assert sizes(list(batches(some(BATCH_LIMIT, size + 100), BATCH_LIMIT))) == [24, 1]
+    assert sizes(batches(some(BATCH_LIMIT, size + 100), BATCH_LIMIT)) == [24, 1]
 
 
 def test_an_item_that_fills_a_body_goes_alone() -> None:
     items = [item(0), item(1, BODY_LIMIT), item(2), item(3)]
-    cut = list(batches(items, BATCH_LIMIT))
+    cut = items_of(batches(items, BATCH_LIMIT))
     assert cut == [[items[0]], [items[1]], [items[2], items[3]]]
 
 
@@ -83,7 +144,7 @@ def test_what_is_put_around_items_is_reckoned_with(count: int) -> None:
     size = (BODY_LIMIT - around) // count + 1
     cut = list(batches(some(count, size), BATCH_LIMIT))
     assert sizes(cut) == [count - 1, 1]
-    assert sizes(list(batches(some(count, size - 1_500 // count), BATCH_LIMIT))) == [count]
+    assert sizes(batches(some(count, size - 1_500 // count), BATCH_LIMIT)) == [count]
 
 
 # --- what is left of one batch, and another -------------------------------------------------------
@@ -130,7 +191,7 @@ def test_a_stream_and_what_is_filled_up_hold_the_same() -> None:
     while rest:
         batch, rest = fill(rest, [], BATCH_LIMIT)
         cut.append(batch)
-    assert cut == list(batches(items, BATCH_LIMIT))
+    assert cut == items_of(batches(items, BATCH_LIMIT))
 
 
 # --- a refused batch ------------------------------------------------------------------------------
@@ -140,18 +201,17 @@ def test_a_stream_and_what_is_filled_up_hold_the_same() -> None:
 def test_halves_are_both_smaller_and_lose_nothing(count: int) -> None:
     items = some(count)
     left, right = halves(items)
-    assert left + right == items
+    assert [*left.items, *right.items] == items
     assert abs(len(left) - len(right)) <= 1
-    assert left
-    assert right
+    assert min(len(left), len(right)) > 0
 
 
 def test_halving_again_and_again_finds_the_bad_item_alone() -> None:
-    parts, alone = [some(25)], []
+    parts, alone = [Batch(some(25))], []
     while parts:
         part = parts.pop()
         if len(part) == 1:
-            alone.append(part[0].entry)
+            alone.append(part.items[0].entry)
         else:
-            parts.extend(halves(part))
+            parts.extend(halves(part.items))
     assert sorted(alone) == list(range(25))

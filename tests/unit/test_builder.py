@@ -1,16 +1,23 @@
 """From a shard's entries to its items: which row of a key wins, and what becomes of all the others."""
 
+import csv
 import json
+import sys
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from types import CodeType, FrameType
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from loader.decisions.batch import Item
+from loader.decisions.batch import Batch, Item, shares_of
 from loader.decisions.index import index_chunk
+from loader.decisions.items import ItemEncoder
 from loader.decisions.plan import ENTRY_SAME, ENTRY_UNCLOSED, entries, sort_window
+from loader.decisions.rows import parse_records
 from loader.decisions.schema import build_schema
 from loader.edges.source import Source
 from loader.engines.builder import Builder, BuildRules
@@ -58,9 +65,12 @@ class Bench:
         self.entries["flags"][1:] |= ENTRY_SAME
         return self
 
+    def batches(self, size: int = 25) -> list[Batch]:
+        return list(self.builder.batches(SHARD, self.entries, size))
+
     def items(self) -> list[Item]:
-        found = list(self.builder.items(SHARD, self.entries))
-        self.outcomes.under_way(found)
+        found = [item for batch in self.batches(2) for item in batch.items]
+        self.outcomes.under_way(shares_of(found))
         return found
 
     def built(self) -> list[tuple[str, list[str]]]:
@@ -94,7 +104,7 @@ class Bench:
 
     def counts(self, written: Sequence[Item]) -> Counts:
         """Once everything of the shard is settled."""
-        self.outcomes.written(written)
+        self.outcomes.written(shares_of(written))
         self.outcomes.built(SHARD)
         (finished,) = self.outcomes.report().finished
         return finished.counts
@@ -181,6 +191,149 @@ def test_a_shard_without_rows_has_no_items(bench: Make) -> None:
     made = bench("a,1")
     made.entries = made.entries[:0]
     assert made.items() == []
+
+
+# --- whole batches at once ------------------------------------------------------------------------
+
+
+@contextmanager
+def no_csv() -> Iterator[None]:
+    """The csv module takes no cell with anything in it."""
+    before = csv.field_size_limit(0)
+    try:
+        yield
+    finally:
+        csv.field_size_limit(before)
+
+
+class Calls:
+    """Counts every call of functions while it is entered, as the interpreter tells of them."""
+
+    def __init__(self, *functions: Callable[..., object]) -> None:
+        self._names: dict[CodeType, str] = {each.__code__: each.__name__ for each in functions}
+        self.counted: Counter[str] = Counter()
+
+    def __enter__(self) -> "Calls":
+        sys.setprofile(self._count)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        sys.setprofile(None)
+
+    def _count(self, frame: FrameType, event: str, _: object) -> None:
+        if event == "call" and frame.f_code in self._names:
+            self.counted[self._names[frame.f_code]] += 1
+
+
+def counting() -> Calls:
+    return Calls(parse_records, ItemEncoder.encode, ItemEncoder.encode_cells)
+
+
+def ids(built: Iterable[Batch]) -> list[str]:
+    return sorted(cells(item)[0] for batch in built for item in batch.items)
+
+
+def keys(*numbers: Iterable[int]) -> list[str]:
+    return sorted(f"k{number}" for each in numbers for number in each)
+
+
+def test_plain_rows_are_built_without_the_csv_module(bench: Make) -> None:
+    made = bench(*(f"k{number},{number}" for number in range(117)))
+    with no_csv():
+        built = made.batches()
+    assert [len(batch) for batch in built] == [25, 25, 25, 25, 17]
+    assert ids(built) == keys(range(117))
+    # So would it have been told of.
+    quoted = bench("a,1", 'b,"2"')
+    with no_csv(), pytest.raises(csv.Error):
+        quoted.batches()
+
+
+def test_plain_rows_are_encoded_a_batch_at_a_time(bench: Make) -> None:
+    made = bench(*(f"k{number},{number}" for number in range(117)))
+    with counting() as calls:
+        built = made.batches()
+    assert calls.counted == {"encode_cells": len(built)} == {"encode_cells": 5}
+
+
+def test_rows_with_quotes_are_gathered_and_alone_go_through_the_csv_module(bench: Make) -> None:
+    quoted = [f'"k{number}",{number}' for number in range(60)]
+    made = bench(*quoted, *(f"k{number},{number}" for number in range(100, 300)))
+    with counting() as calls:
+        built = made.batches()
+    assert [len(batch) for batch in built] == [25] * 10 + [10]
+    assert ids(built) == keys(range(60), range(100, 300))
+    # Sixty rows are two batches and what is left; no row is looked at by itself.
+    assert calls.counted["parse_records"] <= 3
+    assert calls.counted["encode"] == 0
+
+
+BAD = {
+    "no number": "x,one",
+    "too narrow": "x",
+    "too wide": "x,1,2",
+    "not UTF-8": b"x,\xff",
+    "no key": ",1",
+    "no number, quoted": '"x",one',
+    "a key too long": "x" * 2049 + ",1",
+}
+
+
+@pytest.mark.parametrize("bad", BAD.values(), ids=BAD.keys())
+def test_a_bad_row_takes_no_more_than_its_batch_out_of_the_quick_way(bench: Make, bad: str | bytes) -> None:
+    made = bench(*(f"k{number},{number}" for number in range(500)), bad)
+    with counting() as calls:
+        built = made.batches()
+    assert ids(built) == keys(range(500))
+    assert [len(batch) for batch in built] == [25] * 20
+    assert len(made.told()) == 1
+    # Its own batch, and what did not fill one.
+    assert 0 < calls.counted["encode"] <= 25 + 2 * 24
+
+
+def test_rows_that_share_a_key_leave_the_others_on_the_quick_way(bench: Make) -> None:
+    made = bench(*(f"k{number},{number}" for number in range(500)), *(f"k{number},x" for number in range(3)))
+    with counting() as calls:
+        built = made.batches()
+    assert ids(built) == keys(range(500))
+    assert [len(batch) for batch in built] == [25] * 20
+    # Each of the three with its newer row that makes no item, and less than a batch of the others.
+    assert calls.counted["encode"] <= 2 * 3 + 24
+
+
+def test_batches_of_both_ways_are_of_the_same_make(bench: Make) -> None:
+    made = bench(*(f"k{number},{number}" for number in range(60)), "a,1", "a,2")
+    built = made.batches()
+    assert [len(batch) for batch in built] == [25, 25, 11]
+    for batch in built:
+        assert {(item.shard, item.failures) for item in batch.items} == {(SHARD, 0)}
+        assert all(made.row(item.entry) == cells(item) for item in batch.items)
+        assert batch.bytes == sum(len(item.json) for item in batch.items)
+    assert [batch.shares[0][1:] for batch in built] == [(25, 0), (25, 0), (11, 1)]
+
+
+def test_the_first_batches_are_given_before_all_rows_are_read(bench: Make) -> None:
+    made = bench(*(f"k{number},{number}" for number in range(500)))
+    with counting() as calls:
+        first = next(made.builder.batches(SHARD, made.entries, 25))
+    assert (len(first), calls.counted) == (25, {"encode_cells": 1})
+
+
+def test_a_plain_row_may_hold_what_only_others_take_for_a_line_end(bench: Make) -> None:
+    made = bench(*(f"k{number},{number},a\u2028b\x85c\x7f" for number in range(25)), header="id,n,t")
+    with counting() as calls:
+        (batch,) = made.batches()
+    assert {cells(item)[2] for item in batch.items} == {"a\u2028b\x85c\x7f"}
+    assert calls.counted == {"encode_cells": 1}
+
+
+@pytest.mark.parametrize("cell", ["a\\b", "a\0b", '"a\nb"', '5" pipe', '"say ""hi"""', "\x1f", '"a,b"'])
+def test_what_is_not_plain_comes_out_as_csv_reads_it(bench: Make, cell: str) -> None:
+    ((expected,),) = csv.reader([cell])
+    made = bench(*(f"k{number},{number},{cell}" for number in range(60)), header="id,n,t")
+    built = made.batches()
+    assert [len(batch) for batch in built] == [25, 25, 10]
+    assert {cells(item)[2] for batch in built for item in batch.items} == {expected}
 
 
 # --- rows of one key ------------------------------------------------------------------------------
@@ -347,7 +500,7 @@ def refuse(made: Bench, item: Item) -> Item | None:
     made.builder.reject(SHARD, item.entry, REFUSED)
     successor = made.builder.next_in_line(item)
     if successor is not None:
-        made.outcomes.under_way([successor])
+        made.outcomes.under_way(shares_of([successor]))
     made.outcomes.settled(item)
     return successor
 
@@ -418,7 +571,7 @@ def test_shards_are_known_apart_until_they_are_forgotten(bench: Make) -> None:
     made = bench("a,1", "a,2")
     (item,) = made.items()
     made.outcomes.begin(ShardTask(0, SHARD + 1, 0, 0, "nowhere"))
-    assert list(made.builder.items(SHARD + 1, made.entries[:0])) == []
+    assert list(made.builder.batches(SHARD + 1, made.entries[:0], 25)) == []
     made.builder.forget(SHARD + 1)
     made.builder.forget(SHARD + 1)
     successor = made.builder.next_in_line(item)

@@ -1,7 +1,7 @@
 """A batch on its way: what each answer means for its items, until every one of them is settled once."""
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from random import Random
 
@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from loader.decisions.batch import Item, batches, fill
+from loader.decisions.batch import Batch, Item, batches, fill, shares_of
 from loader.decisions.index import index_chunk
 from loader.decisions.plan import entries, sort_window
 from loader.decisions.retry import Attempt, RetryPolicy
@@ -78,8 +78,8 @@ class Bench:
         found: list[Item] = []
         for shard, of_shard in enumerate(self._shards):
             self.outcomes.begin(ShardTask(0, shard, 0, len(of_shard), "nowhere"))
-            items = list(builder.items(shard, of_shard))
-            self.outcomes.under_way(items)
+            items = [item for batch in builder.batches(shard, of_shard, 25) for item in batch.items]
+            self.outcomes.under_way(shares_of(items))
             self.outcomes.built(shard)
             found += items
         self.items = sorted(found, key=self._place)
@@ -89,14 +89,14 @@ class Bench:
         entry = self._shards[item.shard][item.entry]
         return self._source.read(int(entry["start"]), int(entry["size"])).decode()
 
-    def records(self, items: list[Item]) -> list[str]:
+    def records(self, items: Sequence[Item]) -> list[str]:
         return list(map(self.record, items))
 
-    def deliver(self, batch: list[Item], service: Service, attempt: Attempt | None = None) -> Delivery:
+    def deliver(self, items: Sequence[Item], service: Service, attempt: Attempt | None = None) -> Delivery:
         """As a sender does it, without the waiting."""
-        delivery = Delivery(self.settler, batch, attempt or Attempt())
+        delivery = Delivery(self.settler, Batch(items), attempt or Attempt())
         while part := delivery.next_part():
-            self.sent.append(self.records(part))
+            self.sent.append(self.records(part.items))
             self.waits.append(delivery.answered(part, service(self.sent[-1]), HALF))
         return delivery
 
@@ -160,10 +160,39 @@ def test_a_success_settles_every_item(bench: Make) -> None:
     made = bench("1,a", "2,b", "3,c")
     delivery = made.deliver(made.items, saying())
     assert made.sent == [["1,a", "2,b", "3,c"]]
-    assert (delivery.left, delivery.attempt, made.waits) == ([], Attempt(), [0.0])
+    assert (list(delivery.left), delivery.attempt, made.waits) == ([], Attempt(), [0.0])
     done = made.finished()
     assert done.counts == Counts(written=3, write_units=3.0, requests=1)
     assert not done.unanswered
+
+
+def test_a_batch_that_is_written_whole_is_settled_in_every_shard(bench: Make) -> None:
+    made = bench("1,a", "2,b", "3,c", "4,d", "5,e", size=2)
+    counts = [len([item for item in made.items if item.shard == shard]) for shard in range(3)]
+    delivery = made.deliver(made.items, saying())
+    assert (len(made.sent), delivery.attempt) == (1, Attempt())
+    report = made.outcomes.report()
+    assert (report.open, made.bytes) == (Counts(), 0)
+    done = {outcome.shard: outcome.counts for outcome in report.finished}
+    assert [done[shard].written for shard in range(3)] == counts
+    total = sum(done.values(), Counts())
+    # The request and what it took count once, whatever the number of shards.
+    assert total == Counts(written=5, write_units=3.0, requests=1)
+
+
+def test_a_success_settles_the_older_rows_too(bench: Make) -> None:
+    made = bench("1,a", "2,b", "1,c", "1,d")
+    made.deliver(made.items, saying())
+    assert made.sent == [["2,b", "1,d"]]
+    assert made.finished().counts == Counts(written=2, duplicates=2, write_units=3.0, requests=1)
+
+
+def test_a_success_behind_failures_begins_the_next_batch_anew(bench: Make) -> None:
+    made = bench("1,a", "2,b")
+    delivery = made.deliver(made.items, saying(BROKEN, THROTTLED, EXPIRED))
+    assert (len(made.sent), delivery.attempt, list(delivery.left)) == (4, Attempt(), [])
+    counts = made.finished().counts
+    assert (counts.written, counts.requests, counts.retries, counts.throttled) == (2, 4, 3, 1)
 
 
 def test_what_a_success_hands_back_is_left_for_the_next_batch(bench: Make) -> None:
@@ -219,7 +248,7 @@ def test_a_reply_that_hands_back_what_was_not_sent_is_no_success(
     bench: Make, handed_back: tuple[str, ...]
 ) -> None:
     made = bench("1,a", "2,b")
-    delivery = Delivery(made.settler, made.items, Attempt())
+    delivery = Delivery(made.settler, Batch(made.items), Attempt())
     part = delivery.next_part()
     assert part is not None
     before = made.bytes
@@ -230,8 +259,9 @@ def test_a_reply_that_hands_back_what_was_not_sent_is_no_success(
     assert made.outcomes.report().open == Counts(requests=1, retries=1)
     again = delivery.next_part()
     assert again is not None
-    assert made.records(again) == ["1,a", "2,b"]
-    assert [item.failures for item in again] == [1, 1]
+    assert made.records(again.items) == ["1,a", "2,b"]
+    assert [item.failures for item in again.items] == [1, 1]
+    assert again.failures == 1
     delivery.answered(again, WRITTEN, HALF)
     assert delivery.next_part() is None
     done = made.finished()
@@ -270,7 +300,7 @@ def test_a_refused_batch_is_halved_down_to_the_bad_item(bench: Make) -> None:
     made = bench(*rows)
     delivery = made.deliver(made.items, refusing("2,v"))
     assert made.sent == [rows, rows[4:], rows[:4], rows[2:4], ["3,v"], ["2,v"], rows[:2]]
-    assert (delivery.left, set(made.waits)) == ([], {0.0})
+    assert (list(delivery.left), set(made.waits)) == ([], {0.0})
     done = made.finished()
     assert made.rejects(done) == [("2,v", RejectCode.REFUSED)]
     assert done.rejects[0].problem.reason == "Refused by the service (ValidationException: no)"
@@ -283,7 +313,7 @@ def test_what_is_handed_back_in_the_middle_of_a_split_is_sent_again_at_once(benc
     delivery = made.deliver(made.items, saying(REFUSED, back("3,c")))
     # The other half is still to do, so it does not wait for the sender's next batch.
     assert made.sent == [["1,a", "2,b", "3,c", "4,d"], ["3,c", "4,d"], ["3,c"], ["1,a", "2,b"]]
-    assert delivery.left == []
+    assert list(delivery.left) == []
     assert made.finished().counts.written == 4
 
 
@@ -337,14 +367,14 @@ def test_where_every_row_of_a_key_is_refused_each_is_a_reject(bench: Make) -> No
 
 def test_a_successor_is_under_way_before_the_shard_could_end(bench: Make) -> None:
     made = bench("1,much longer than the one behind it", "1,b")
-    delivery = Delivery(made.settler, made.items, Attempt())
+    delivery = Delivery(made.settler, Batch(made.items), Attempt())
     part = delivery.next_part()
     assert part is not None
     delivery.answered(part, REFUSED, HALF)
     assert made.outcomes.report().finished == ()
     successor = delivery.next_part()
     assert successor is not None
-    assert made.bytes == len(successor[0].json)
+    assert made.bytes == successor.bytes == len(successor.items[0].json)
     delivery.answered(successor, WRITTEN, HALF)
     made.finished()
 
@@ -454,7 +484,7 @@ def test_an_older_row_that_is_written_begins_the_count_anew(bench: Make) -> None
 def test_a_batch_that_only_waits_neither_counts_nor_begins_anew(bench: Make) -> None:
     made, items = many(bench)
     refuse_batches(made, items, ALL_REFUSED_BATCHES - 1)
-    waiting = [items.pop(0)]
+    waiting: Sequence[Item] = [items.pop(0)]
     for _ in range(ALL_REFUSED_BATCHES):
         waiting = made.deliver(waiting, lambda sent: back(*sent)).left
     with pytest.raises(EverythingRejected):
@@ -519,12 +549,12 @@ def test_whatever_is_answered_every_row_is_entered_once(bench: Make, seed: int) 
         answers: list[Answered] = [WRITTEN, WRITTEN, back(*some), THROTTLED, BROKEN, gone, EXPIRED]
         return chance.choice(answers)
 
-    left: list[Item] = []
+    left: Sequence[Item] = ()
     attempt = Attempt()
     queue = list(batches(made.items, 7))
     while queue or left:
-        batch, rest = fill(left, queue.pop(0) if queue else [], 7)
-        queue[:0] = [rest] if rest else []
+        batch, rest = fill(left, queue.pop(0).items if queue else (), 7)
+        queue[:0] = [Batch(rest)] if rest else []
         delivery = made.deliver(batch, service, Attempt(attempt.failures, attempt.throttles))
         left, attempt = delivery.left, delivery.attempt
 

@@ -19,6 +19,7 @@ SCRIPTS = sorted(
     if path.is_file() and path.read_bytes().startswith(b"#!") and b"bash" in path.read_bytes().split(b"\n")[0]
 )
 MODULES = sorted(path for package in ("loader", "cli") for path in (ROOT / package).rglob("*.py"))
+MEASUREMENTS = sorted((ROOT / "perf").rglob("*.py"))
 MODULE_LINES = 400
 
 
@@ -41,11 +42,17 @@ def test_every_file_is_formatted() -> None:
 
 @pytest.mark.timeout(300)
 def test_the_types_are_right() -> None:
-    targets = ["loader", "cli", "tests", *(str(path) for path in sorted((ROOT / "scripts").glob("*.py")))]
+    targets = [
+        "loader",
+        "cli",
+        "perf",
+        "tests",
+        *(str(path) for path in sorted((ROOT / "scripts").glob("*.py"))),
+    ]
     assert "Success" in run("mypy", "--strict", *targets)
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+@pytest.mark.parametrize("path", MODULES + MEASUREMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_a_module_stays_readable(path: Path) -> None:
     lines = path.read_text().count("\n")
     assert lines <= MODULE_LINES, f"{lines} lines: past {MODULE_LINES} one module is two"

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from loader.decisions.batch import Item
+from loader.decisions.batch import Item, shares_of
 from loader.edges.events import Report
 from loader.engines.outcomes import Outcomes
 from loader.model import Counts, Problem, Reject, RejectCode, ShardOutcome, ShardTask
@@ -47,40 +47,40 @@ def test_a_shard_without_items_is_finished_when_it_is_built() -> None:
 
 def test_a_shard_is_not_finished_while_its_builder_makes_more() -> None:
     outcomes = opened(5)
-    outcomes.under_way([item(5)])
-    outcomes.written([item(5)])
+    outcomes.under_way(shares_of([item(5)]))
+    outcomes.written(shares_of([item(5)]))
     assert outcomes.report() == Report((), Counts(written=1))
-    outcomes.under_way([item(5, 1)])
+    outcomes.under_way(shares_of([item(5, 1)]))
     outcomes.built(5)
     assert outcomes.report() == Report((), Counts(written=1))
-    outcomes.written([item(5, 1)])
+    outcomes.written(shares_of([item(5, 1)]))
     assert outcomes.report().finished == (ShardOutcome(3, 5, Counts(written=2)),)
 
 
 def test_a_shard_is_not_finished_while_an_item_is_under_way() -> None:
     outcomes = opened(5)
     items = [item(5, entry) for entry in range(3)]
-    outcomes.under_way(items)
+    outcomes.under_way(shares_of(items))
     outcomes.built(5)
-    outcomes.written(items[:1])
+    outcomes.written(shares_of(items[:1]))
     outcomes.reject(5, reject())
     assert outcomes.report().finished == ()
     outcomes.settled(items[1])
     assert outcomes.report().finished == ()
-    outcomes.written(items[2:])
+    outcomes.written(shares_of(items[2:]))
     (finished,) = outcomes.report().finished
     assert finished.counts == Counts(written=2, rejected=1)
 
 
 def test_a_refused_item_keeps_its_shard_open_while_an_older_row_takes_its_place() -> None:
     outcomes = opened(5)
-    outcomes.under_way([item(5, 7, 1, 4)])
+    outcomes.under_way(shares_of([item(5, 7, 1, 4)]))
     outcomes.built(5)
     outcomes.reject(5, reject(70))
-    outcomes.under_way([item(5, 4, 1)])
+    outcomes.under_way(shares_of([item(5, 4, 1)]))
     outcomes.settled(item(5, 7, 1, 4))
     assert outcomes.report().finished == ()
-    outcomes.written([item(5, 4, 1)])
+    outcomes.written(shares_of([item(5, 4, 1)]))
     (finished,) = outcomes.report().finished
     assert finished.counts == Counts(written=1, duplicates=1, rejected=1)
     assert finished.rejects == (reject(70),)
@@ -111,9 +111,9 @@ def test_a_row_of_a_shard_that_is_not_open_is_a_bug() -> None:
     with pytest.raises(KeyError):
         outcomes.reject(5, reject())
     with pytest.raises(KeyError):
-        outcomes.under_way([item(5)])
+        outcomes.under_way(shares_of([item(5)]))
     with pytest.raises(KeyError):
-        outcomes.written([item(5)])
+        outcomes.written(shares_of([item(5)]))
     with pytest.raises(KeyError):
         outcomes.built(5)
 
@@ -124,8 +124,8 @@ def test_a_row_of_a_shard_that_is_not_open_is_a_bug() -> None:
 def test_a_written_item_settles_the_older_rows_of_its_key() -> None:
     outcomes = opened(0)
     items = [item(0, 3, 0, 1, 2), item(0, 4), item(0, 6, 5)]
-    outcomes.under_way(items)
-    outcomes.written(items)
+    outcomes.under_way(shares_of(items))
+    outcomes.written(shares_of(items))
     outcomes.built(0)
     (finished,) = outcomes.report().finished
     assert finished.counts == Counts(written=3, duplicates=4)
@@ -134,7 +134,7 @@ def test_a_written_item_settles_the_older_rows_of_its_key() -> None:
 
 def test_rows_behind_an_item_of_unknown_outcome_are_superseded() -> None:
     outcomes = opened(0)
-    outcomes.under_way([item(0, 3, 1, 2)])
+    outcomes.under_way(shares_of([item(0, 3, 1, 2)]))
     outcomes.reject(0, reject())
     outcomes.settled(item(0, 3, 1, 2), superseded=2)
     outcomes.built(0)
@@ -145,25 +145,41 @@ def test_rows_behind_an_item_of_unknown_outcome_are_superseded() -> None:
 def test_a_batch_of_several_shards_is_entered_in_each() -> None:
     outcomes = opened(0, 1, 2)
     batch = [item(0), item(1, 1, 0), item(0, 1), item(2), item(2, 1)]
-    outcomes.under_way(batch)
+    outcomes.under_way(shares_of(batch))
     for shard in (0, 1, 2):
         outcomes.built(shard)
     outcomes.request(0, Counts(write_units=5.0, requests=1, unprocessed=1, retries=1))
-    outcomes.written(batch[:-1])
+    outcomes.written(shares_of(batch[:-1]))
     report = outcomes.report()
     assert {each.shard: each.counts for each in report.finished} == {
         0: Counts(written=2, write_units=5.0, requests=1, unprocessed=1, retries=1),
         1: Counts(written=1, duplicates=1),
     }
     assert report.open == Counts(written=1)
-    outcomes.written(batch[-1:])
+    outcomes.written(shares_of(batch[-1:]))
     assert [each.shard for each in outcomes.report().finished] == [2]
+
+
+def test_what_a_request_of_several_shards_took_is_entered_once() -> None:
+    outcomes = opened(0, 1)
+    batch = [item(1), item(0, 0, 7, 8), item(1, 1), item(0, 1)]
+    outcomes.under_way(shares_of(batch))
+    outcomes.written(shares_of(batch), requests=1, write_units=4.5)
+    outcomes.under_way(shares_of([item(0, 2)]))
+    outcomes.written(shares_of([item(0, 2)]), requests=1, write_units=0.5)
+    outcomes.request(0, Counts(requests=1, throttled=1, retries=1))
+    for shard in (0, 1):
+        outcomes.built(shard)
+    assert {each.shard: each.counts for each in outcomes.report().finished} == {
+        0: Counts(written=3, duplicates=2, write_units=0.5, requests=2, throttled=1, retries=1),
+        1: Counts(written=2, write_units=4.5, requests=1),
+    }
 
 
 def test_nothing_written_is_nothing_entered() -> None:
     outcomes = opened(0)
-    outcomes.written([])
-    outcomes.under_way([])
+    outcomes.written(shares_of([]))
+    outcomes.under_way(shares_of([]))
     assert outcomes.report() == Report((), Counts())
 
 
@@ -186,7 +202,7 @@ def test_rejects_are_kept_in_the_order_they_came() -> None:
 
 def test_only_the_shards_of_unanswered_items_are_marked() -> None:
     outcomes = opened(0, 1, 2)
-    outcomes.unanswered([item(0), item(2), item(0, 1)])
+    outcomes.unanswered(shares_of([item(0), item(2), item(0, 1)]))
     for shard in (0, 1, 2):
         outcomes.built(shard)
     assert [each.unanswered for each in outcomes.report().finished] == [True, False, True]
@@ -210,9 +226,9 @@ def test_a_report_sums_the_open_shards() -> None:
 def test_a_worker_that_ends_early_gives_up_what_is_open() -> None:
     outcomes = opened(0, 1, 2)
     outcomes.built(0)
-    outcomes.under_way([item(1), item(1, 1)])
-    outcomes.written([item(1)])
-    outcomes.unanswered([item(1, 1)])
+    outcomes.under_way(shares_of([item(1), item(1, 1)]))
+    outcomes.written(shares_of([item(1)]))
+    outcomes.unanswered(shares_of([item(1, 1)]))
     outcomes.reject(1, reject(7))
     report = outcomes.final_report()
     assert [each.shard for each in report.finished] == [0]
@@ -239,13 +255,13 @@ def test_every_entry_is_a_change_that_can_be_reported_at_once() -> None:
     seen: list[Counts] = []
     outcomes = Outcomes(lambda: seen.append(outcomes.report().open))
     outcomes.begin(task(0))
-    outcomes.under_way([item(0), item(0, 1, 2)])
+    outcomes.under_way(shares_of([item(0), item(0, 1, 2)]))
     assert seen == []
     outcomes.duplicates(0, 1)
     outcomes.reject(0, reject())
     outcomes.settled(item(0))
     outcomes.request(0, Counts(requests=1))
-    outcomes.written([item(0, 1, 2)])
+    outcomes.written(shares_of([item(0, 1, 2)]))
     assert [counts.rows for counts in seen] == [1, 2, 2, 2, 4]
     outcomes.built(0)
     assert seen[-1] == Counts()
@@ -321,10 +337,13 @@ class Senders:
             self.failures.append(error)
 
     def _settle(self, batch: list[Item], chance: random.Random) -> None:
-        written = [each for each in batch if chance.random() < 0.7]
+        # As a batch is settled that is written whole, and as one that is not.
+        whole = chance.random() < 0.5
+        written = [each for each in batch if whole or chance.random() < 0.5]
         if batch:
             self._enter(batch[0].shard, Counts(requests=1))
-            self._outcomes.request(batch[0].shard, Counts(requests=1))
+            if not whole:
+                self._outcomes.request(batch[0].shard, Counts(requests=1))
         for each in batch:
             if each in written:
                 self._enter(each.shard, Counts(written=1, duplicates=len(each.older)))
@@ -333,14 +352,14 @@ class Senders:
                 successor = each._replace(entry=each.older[-1], older=each.older[:-1])
                 self._outcomes.reject(each.shard, reject(each.entry))
                 self._enter(each.shard, Counts(rejected=1))
-                self._outcomes.under_way([successor])
+                self._outcomes.under_way(shares_of([successor]))
                 self._outcomes.settled(each)
                 self.put([successor])
             else:
                 self._outcomes.reject(each.shard, reject(each.entry))
                 self._enter(each.shard, Counts(rejected=1))
                 self._outcomes.settled(each)
-        self._outcomes.written(written)
+        self._outcomes.written(shares_of(written), requests=int(whole and bool(batch)))
 
     def _enter(self, shard: int, counts: Counts) -> None:
         with self._lock:
@@ -369,7 +388,7 @@ def test_entries_of_many_threads_add_up(switching_often: None) -> None:
             for entry in range(0, ROWS, 4):
                 made = [item(shard, entry + 2, entry, entry + 1)]
                 outcomes.duplicates(shard, 1)
-                outcomes.under_way(made)
+                outcomes.under_way(shares_of(made))
                 senders.put(made)
             outcomes.built(shard)
     finally:

@@ -51,9 +51,9 @@ def test_a_file_that_looks_like_an_option_or_a_verb_can_be_named() -> None:
 def test_every_option_of_load_reaches_the_configuration() -> None:
     words = (
         "load a.csv -t t -r eu-west-1 --profile p --endpoint-url http://127.0.0.1:1 --mode processes -w 3 "
-        "--threads 5 -b 7 --max-retries 0 --stall-timeout 1.5 --max-rejects 2.5% --types a=N,b=BOOL "
-        "--types c=S --rejects r.csv --include-superseded --state-dir s --restart --window-size 64KiB "
-        "--limit 9 --json --progress none --log-level debug --log-file l"
+        "--threads 5 -b 7 --max-retries 0 --transport boto3 --stall-timeout 1.5 --max-rejects 2.5% "
+        "--types a=N,b=BOOL --types c=S --rejects r.csv --include-superseded --state-dir s --restart "
+        "--window-size 64KiB --limit 9 --json --progress none --log-level debug --log-file l"
     )
     found = config(*words.split())
     assert found == LoadConfig(
@@ -64,6 +64,7 @@ def test_every_option_of_load_reaches_the_configuration() -> None:
         threads=5,
         batch_size=7,
         max_retries=0,
+        transport="boto3",
         stall_timeout=1.5,
         max_rejects=RejectLimit(percent=2.5),
         types={"a": "N", "b": "BOOL", "c": "S"},
@@ -80,9 +81,7 @@ def test_what_is_not_given_is_the_configuration_s_default() -> None:
     assert config("a.csv", "-t", "t") == LoadConfig(("a.csv",), "t")
 
 
-@pytest.mark.parametrize(
-    "option", ["--max-wcu=5", "--dry-run", "--transport=fast", "--mode=async", "--mode=spark"]
-)
+@pytest.mark.parametrize("option", ["--max-wcu=5", "--dry-run", "--mode=async", "--mode=spark"])
 def test_what_is_not_built_yet_is_not_accepted(option: str) -> None:
     assert option.partition("=")[0] in refusal("a.csv", "-t", "t", option)
 
@@ -106,6 +105,7 @@ def test_an_option_cannot_be_shortened(word: str) -> None:
         ["--threads", "0"],
         ["--max-retries", "-1"],
         ["--limit", "-1"],
+        ["--transport", "curl"],
         ["--stall-timeout", "0"],
         ["--stall-timeout", "nan"],
         ["--stall-timeout", "1e9999"],

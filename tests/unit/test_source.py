@@ -6,6 +6,7 @@ import stat
 import tempfile
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -393,6 +394,76 @@ def test_a_read_beyond_one_file_is_a_bug(tmp_path: Path, position: int, size: in
         source.read(position, size)
 
 
+@pytest.fixture
+def three(tmp_path: Path) -> Iterator[tuple[Source, bytes]]:
+    """Three files, the second of them twice the first, and all their bytes."""
+    contents = [b"id\n" + b"abcdefgh" * times for times in (4, 8, 1)]
+    paths = [write(tmp_path / f"{number}.csv", content) for number, content in enumerate(contents)]
+    source = Source.open(paths, DIALECT)
+    yield source, b"".join(contents)
+    source.close()
+
+
+@pytest.mark.parametrize(
+    "positions",
+    [[], [3], [9, 3, 30], [35, 50, 100], [102, 104], [3, 40], [110, 36, 34, 3, 60, 102, 0, 35], [60, 60, 60]],
+    ids=["none", "one", "first file", "second file", "last file", "two files", "all", "one again and again"],
+)
+def test_many_reads_are_the_same_as_one_by_one(three: tuple[Source, bytes], positions: list[int]) -> None:
+    source, whole = three
+    sizes = [min(1 + at % 3, source.span_at(at).end - at) for at in positions]
+    expected = [whole[position : position + size] for position, size in zip(positions, sizes, strict=True)]
+    assert source.read_many(positions, sizes) == expected
+    assert list(map(source.read, positions, sizes)) == expected
+
+
+def test_many_reads_up_to_the_end_of_a_file_and_from_the_beginning_of_the_next(
+    three: tuple[Source, bytes],
+) -> None:
+    source, whole = three
+    first, second, third = (span.end for span in source.files)
+    assert source.read_many([first - 8, first, second - 4], [8, 2, 4]) == [b"abcdefgh", b"id", b"efgh"]
+    # All of them in one file, and the last to its last byte.
+    assert source.read_many([first, second - 1], [3, 1]) == [b"id\n", b"h"]
+    assert source.read_many([0, second, third - 1], [first, third - second, 1]) == [
+        whole[:first],
+        whole[second:],
+        b"h",
+    ]
+    assert source.read_many([first - 1], [0]) == [b""]
+
+
+@pytest.mark.parametrize(
+    ("positions", "sizes"),
+    [([3, 34], [2, 2]), ([34], [2]), ([3, 101], [1, 2]), ([50, -1], [1, 1]), ([3, 113], [1, 1])],
+    ids=["over the border", "alone over the border", "the next border", "before all", "behind all"],
+)
+def test_many_reads_beyond_one_file_are_a_bug(
+    three: tuple[Source, bytes], positions: list[int], sizes: list[int]
+) -> None:
+    source, whole = three
+    assert (len(whole), [span.end for span in source.files]) == (113, [35, 102, 113])
+    with pytest.raises(ValueError):
+        source.read_many(positions, sizes)
+
+
+def test_many_reads_leave_their_arguments_alone(three: tuple[Source, bytes]) -> None:
+    source, _ = three
+    positions, sizes = [40, 60], [2, 3]
+    source.read_many(positions, sizes)
+    assert (positions, sizes) == ([40, 60], [2, 3])
+
+
+def test_many_reads_keep_to_the_limit_of_open_files(three: tuple[Source, bytes], tmp_path: Path) -> None:
+    opened, whole = three
+    source = Source(opened.files, opened.header, open_limit=1)
+    positions = [103, 3, 36, 104, 4, 37]
+    assert source.read_many(positions, [1] * 6) == [whole[at : at + 1] for at in positions]
+    assert source.read_many([3, 4], [1, 1]) == [b"a", b"b"]
+    assert open_files_of(tmp_path) == 1
+    source.close()
+
+
 def test_the_path_is_absolute_and_shown_as_given(
     tmp_path: Path, csv: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -512,6 +583,61 @@ def test_a_file_that_shrank_while_open_is_called_shorter(csv: str) -> None:
         source.read(8, 12)
     with pytest.raises(SourceChanged, match="shorter"):
         source.read(16, 1)
+
+
+@pytest.mark.parametrize("which", [0, 1, 2])
+def test_many_reads_of_a_file_that_shrank_name_that_file(three: tuple[Source, bytes], which: int) -> None:
+    source, _ = three
+    span = source.files[which]
+    everywhere = [each.base for each in source.files]
+    source.read_many(everywhere, [2, 2, 2])
+    os.truncate(span.identity.path, span.identity.size - 2)
+    # In one file, with records before it that are still there; and in all of them.
+    for positions in ([span.base, span.end - 3], [*everywhere, span.end - 3]):
+        with pytest.raises(SourceChanged) as caught:
+            source.read_many(positions, [3] * len(positions))
+        assert str(caught.value).startswith(f"{span.identity.shown} is shorter than when the load began.")
+    # What is not cut off can be read.
+    assert source.read_many([span.base, span.end - 5], [2, 3]) == [b"id", b"def"]
+
+
+def test_a_file_that_grew_does_not_stand_in_for_the_next(three: tuple[Source, bytes]) -> None:
+    source, whole = three
+    source.read_many([3, 40], [1, 1])
+    with open(source.files[0].identity.path, "ab") as file:
+        file.write(b"?" * 100)
+    assert source.read_many([3, 40, 105], [4, 4, 4]) == [whole[at : at + 4] for at in (3, 40, 105)]
+
+
+def test_many_reads_of_a_file_that_is_gone_name_it(three: tuple[Source, bytes]) -> None:
+    source, _ = three
+    gone = source.files[1]
+    os.unlink(gone.identity.path)
+    with pytest.raises(SourceChanged) as caught:
+        source.read_many([gone.base, gone.base + 3], [2, 2])
+    assert str(caught.value).startswith(f"{gone.identity.shown} cannot be opened any more:")
+
+
+def test_many_reads_that_fail_are_told_of_as_one_is(tmp_path: Path) -> None:
+    """A directory stands where the file was: it opens, and every read of it is an error."""
+    path = tmp_path / "a.csv"
+    path.write_bytes(b"id\n1\n")
+    opened = Source.open([str(path)], DIALECT)
+    path.unlink()
+    path.mkdir()
+    found = os.stat(path)
+    (span,) = opened.files
+    same = replace(
+        span.identity,
+        device=found.st_dev,
+        inode=found.st_ino,
+        size=found.st_size,
+        modified_ns=found.st_mtime_ns,
+    )
+    source = Source([replace(span, identity=same)], opened.header)
+    with pytest.raises(SourceChanged, match=r"a\.csv cannot be read any more: Is a directory\."):
+        source.read_many([0, 2], [1, 1])
+    source.close()
 
 
 def test_a_file_written_over_in_place_is_noticed(source: Source, csv: str) -> None:

@@ -8,6 +8,7 @@ import orjson
 import pytest
 
 from loader.decisions.wire import (
+    BETWEEN_ITEMS,
     CHECKSUM,
     UNREADABLE,
     Halt,
@@ -16,9 +17,11 @@ from loader.decisions.wire import (
     Throttled,
     Transient,
     Written,
+    join_items,
     read_reply,
     read_result,
     request_body,
+    split_items,
 )
 
 ITEM: dict[str, Any] = {"id": {"S": "ä"}, "n": {"N": "1"}}
@@ -60,10 +63,29 @@ def test_a_body_of_one_item_is_well_formed() -> None:
     assert body["RequestItems"] == {"t": [{"PutRequest": {"Item": {"id": {"S": "x"}}}}]}
 
 
-@pytest.mark.parametrize("count", [0, 26])
-def test_no_body_is_made_of_no_item_or_of_more_than_25(count: int) -> None:
-    with pytest.raises(ValueError, match=f"a batch of {count} items"):
-        request_body("t", [b"{}"] * count, per_index=False)
+def test_items_joined_beforehand_make_the_same_body() -> None:
+    items = [b'{"id":{"S":"%d"}}' % number for number in range(25)]
+    joined = request_body("cities", (join_items(items),), per_index=True)
+    assert joined == request_body("cities", items, per_index=True)
+    assert joined == request_body("cities", (join_items(items[:9]), join_items(items[9:])), per_index=True)
+
+
+def test_joined_items_can_be_told_apart() -> None:
+    between = BETWEEN_ITEMS.decode()
+    # As text, as a name, and as the first name of an item.
+    items = [
+        orjson.dumps({"id": {"S": between}, "b": {"S": f"{between}}}}}"}}),
+        orjson.dumps({between: {"S": "x"}, f"{between}{between}": {"N": "1"}}),
+        orjson.dumps({"PutRequest": {"S": '{"Item":'}, "Item": {"S": "}},{"}}),
+        b"{}",
+    ]
+    assert split_items(join_items(items)) == items
+    assert split_items(join_items(items[:1])) == items[:1]
+
+
+def test_a_table_s_name_is_quoted() -> None:
+    body = orjson.loads(request_body('a"\\b', [b"{}"], per_index=False))
+    assert list(body["RequestItems"]) == ['a"\\b']
 
 
 # --- successes ----------------------------------------------------------------------------------

@@ -1,0 +1,184 @@
+"""The fast path: batches signed and sent by ourselves, with botocore behind for all that is unusual."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from loader.decisions.sigv4 import Signer
+from loader.decisions.standing import STRIKES, Standing
+from loader.decisions.wire import Reply, Transient, read_result
+from loader.edges.connections import CONNECT_TIMEOUT, READ_TIMEOUT, Connections
+from loader.edges.credentials import Credentials
+from loader.edges.target import Target
+from loader.errors import BadConnection, ConnectionFault
+
+_log = logging.getLogger(__name__)
+
+
+class Client(Protocol):
+    """What is behind: it can all that a FastTransport can, at ten times the cost."""
+
+    def send(self, body: bytes) -> Reply: ...
+    def use(self, credentials: Credentials) -> None: ...
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Behind:
+    """
+    botocore, asked only when it is needed, since to import it takes a worker a quarter of a second.
+
+    `client` makes one that sends (raises Fatal); `target` finds where to send for other credentials, None
+    where only botocore can (raises BadConnection).
+    """
+
+    client: Callable[[Credentials], Client]
+    target: Callable[[Credentials], Target | None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Route:
+    """One way to the service; replaced as a whole, so that no request is made of two."""
+
+    target: Target
+    start: bytes
+    signer: Signer
+    connections: Connections
+
+    def send(self, body: bytes, now: float) -> Reply:
+        head = b"%b%bContent-Length: %d\r\n\r\n" % (self.start, self.signer.sign(body, now), len(body))
+        return self.connections.exchange(head, body)
+
+
+class FastTransport:
+    """
+    Sends batches over connections of its own, from any number of threads, and tries nothing twice.
+
+    After a fault the thread's next try is botocore's. Where that gets answers again and again and the fast
+    path does not, everything is botocore's from then on, as where botocore alone can reach the service.
+    """
+
+    def __init__(
+        self,
+        target: Target,
+        credentials: Credentials,
+        behind: Behind,
+        *,
+        connect_timeout: float = CONNECT_TIMEOUT,
+        read_timeout: float = READ_TIMEOUT,
+    ) -> None:
+        self._credentials = credentials
+        self._behind = behind
+        self._timeouts = {"connect_timeout": connect_timeout, "read_timeout": read_timeout}
+        self._lock = threading.Lock()
+        self._client: Client | None = None
+        self._standing = Standing()
+        # Threads whose last try was a fault: the round that it began in, and its text.
+        self._faults: dict[int, tuple[int, str]] = {}
+        self._route = self._route_for(credentials, target)
+
+    def send(self, body: bytes) -> Reply:
+        """
+        The reply to one try of BatchWriteItem.
+
+        Raises ConnectionFault where there is none, and Fatal where none can be asked for.
+        """
+        route = self._route
+        if route is None:
+            return self._behind_us().send(body)
+        thread = threading.get_ident()
+        if self._faults and thread in self._faults:
+            return self._send_behind(body, *self._faults.pop(thread))
+        began = self._standing.round
+        try:
+            reply = route.send(body, time.time())
+        except ConnectionFault as fault:
+            self._faults[thread] = began, str(fault)
+            raise
+        if self._standing.strikes:
+            self._note(Standing.answered)
+        return reply
+
+    def use(self, credentials: Credentials) -> None:
+        """Sign with these from the next request on. Another account may have another address."""
+        with self._lock:
+            self._credentials = credentials
+            if self._client is not None:
+                self._client.use(credentials)
+            route = self._route
+        if route is not None:
+            self._replace(route, self._route_for(credentials, route.target, route.connections))
+
+    def close(self) -> None:
+        with self._lock:
+            route, client = self._route, self._client
+        if route is not None:
+            route.connections.close()
+        if client is not None:
+            client.close()
+
+    def _send_behind(self, body: bytes, began: int, fault: str) -> Reply:
+        """A try after a fault of one that began in round `began`."""
+        try:
+            reply = self._behind_us().send(body)
+        except ConnectionFault:
+            self._note(Standing.failed)
+            raise
+        # botocore takes what is cut short for a reply, which is no better than a fault.
+        if isinstance(read_result(reply, "UnprocessedItems"), Transient):
+            self._note(Standing.failed)
+        elif self._note(lambda standing: standing.overtaken(began)):
+            _log.warning(
+                "The fast path had a fault %d times in a row where boto3 got through: from now on batches go"
+                " through boto3. The last fault: %s",
+                STRIKES,
+                fault,
+            )
+        return reply
+
+    def _note(self, change: Callable[[Standing], Standing]) -> bool:
+        """Whether the fast path steps aside by this."""
+        with self._lock:
+            self._standing = change(self._standing)
+            lost, route = self._standing.lost, self._route
+        return lost and route is not None and self._replace(route, None)
+
+    def _behind_us(self) -> Client:
+        with self._lock:
+            if self._client is None:
+                self._client = self._behind.client(self._credentials)
+            return self._client
+
+    def _replace(self, before: _Route, after: _Route | None) -> bool:
+        """False where `before` was replaced by another thread meanwhile, which holds."""
+        with self._lock:
+            current = self._route is before
+            if current:
+                self._route = after
+        left = before if current else after
+        if left is not None and (after is None or before.connections is not after.connections):
+            left.connections.close()
+        return current
+
+    def _route_for(
+        self, credentials: Credentials, target: Target, connections: Connections | None = None
+    ) -> _Route | None:
+        """`connections` are to `target`. None where batches can only go through botocore."""
+        try:
+            if target.account_id != credentials.account_id:
+                found = self._behind.target(credentials)
+                if found is None:
+                    return None
+                target, connections = found, None
+            return _Route(
+                target,
+                target.request_start(),
+                target.signer(credentials),
+                connections or Connections(target.host, target.port, target.ca_file, **self._timeouts),
+            )
+        except (BadConnection, ValueError) as problem:
+            _log.warning("Batches go through boto3: %s", problem)
+            return None

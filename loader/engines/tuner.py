@@ -1,0 +1,100 @@
+"""What a worker changes of itself while it runs: the number of its senders, and the core it is on."""
+
+import random
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from loader.decisions.cores import better_core
+from loader.decisions.senders import Sample, Senders
+from loader.edges import machine
+from loader.engines.outcomes import Flow
+
+INTERVAL = 0.25
+"""Seconds between two looks at the senders."""
+LOOKS_A_CORE = 8
+"""So many of them to one look at the core."""
+
+
+class Pool(Protocol):
+    """Whose senders are tuned."""
+
+    def resize(self, senders: int) -> None: ...
+    def waiting(self) -> bool: ...
+
+
+class Tuner:
+    """
+    Looks at a worker from a thread of its own, until `close`.
+
+    `adapts` is False where the user gave the number of senders. The worker is on `core`, and may be moved to
+    another of `cores`; None where it runs anywhere.
+    """
+
+    def __init__(
+        self, pool: Pool, flow: Callable[[], Flow], *, adapts: bool, core: int | None, cores: Sequence[int]
+    ) -> None:
+        self._pool = pool
+        self._flow = flow
+        self._core = core
+        self._cores = cores
+        self._senders = Senders() if adapts else None
+        self._closed = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="tuner", daemon=True)
+        if adapts or core is not None:
+            self._thread.start()
+
+    def close(self) -> None:
+        self._closed.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def _run(self) -> None:
+        look = 0
+        before, at = self._flow(), time.monotonic()
+        core_before = _CoreTimes()
+        while not self._closed.wait(INTERVAL):
+            look += 1
+            if self._senders is not None:
+                now, now_at = self._flow(), time.monotonic()
+                self._senders = self._tuned(self._senders, before, now, now_at - at)
+                before, at = now, now_at
+            if self._core is not None and look % LOOKS_A_CORE == 0:
+                core_now = _CoreTimes()
+                self._core = self._settled(self._core, core_before, core_now)
+                core_before = core_now
+
+    def _tuned(self, senders: Senders, before: Flow, now: Flow, seconds: float) -> Senders:
+        tuned = senders.after(
+            Sample(
+                seconds,
+                now.written - before.written,
+                now.requests - before.requests,
+                now.throttled - before.throttled,
+                self._pool.waiting(),
+            )
+        )
+        if tuned.count != senders.count:
+            self._pool.resize(tuned.count)
+        return tuned
+
+    def _settled(self, core: int, before: "_CoreTimes", now: "_CoreTimes") -> int:
+        """The core this process is on from now on."""
+        seconds = now.at - before.at
+        busy = {
+            each: (now.busy[each] - before.busy[each]) / seconds
+            for each in self._cores
+            if each in before.busy and each in now.busy
+        }
+        better = better_core(core, busy, (now.own - before.own) / seconds, random.random())
+        return better if better is not None and machine.stay_on(better) else core
+
+
+class _CoreTimes:
+    """Seconds, of one moment."""
+
+    def __init__(self) -> None:
+        self.at = time.monotonic()
+        self.own = time.process_time()
+        self.busy = machine.busy_seconds()

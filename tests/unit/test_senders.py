@@ -1,0 +1,75 @@
+"""More senders while that helps and nothing throttles, fewer when it does not."""
+
+import itertools
+
+from loader.decisions.senders import FEWEST, FIRST, MOST, Sample, Senders
+
+BEGUN = Senders(rest=0)
+
+
+def sample(rate: float, *, throttled: float = 0.0, waiting: bool = True) -> Sample:
+    """A quarter of a second at `rate` items a second; `throttled` is a share of the requests."""
+    return Sample(0.25, int(rate / 4), 1000, int(1000 * throttled), waiting)
+
+
+def counts(senders: Senders, samples: list[Sample]) -> list[int]:
+    found = []
+    for each in samples:
+        senders = senders.after(each)
+        found.append(senders.count)
+    return found
+
+
+def test_senders_rise_while_each_rise_brings_more() -> None:
+    rising = [sample(10_000 * 2**n) for n in range(6)]
+    assert counts(BEGUN, rising) == [32, 64, 128, 128, 128, 128]
+    assert FIRST == 16 and MOST == 128
+
+
+def test_a_rise_that_brings_nothing_is_taken_back() -> None:
+    assert counts(BEGUN, [sample(10_000), sample(20_000), sample(22_000)]) == [32, 64, 32]
+
+
+def test_a_rise_taken_back_is_tried_again_only_after_a_rest() -> None:
+    found = counts(BEGUN, [sample(10_000)] * 200)
+    assert found[:3] == [32, 16, 16]
+    tries = [at for at, count in enumerate(found) if count == 32]
+    assert len(tries) > 2
+    assert min(after - before for before, after in itertools.pairwise(tries)) > 30
+
+
+def test_senders_do_not_rise_where_nothing_waits_for_them() -> None:
+    assert counts(BEGUN, [sample(10_000, waiting=False)] * 50) == [FIRST] * 50
+
+
+def test_a_kept_rise_stays_when_nothing_waits_any_more() -> None:
+    samples = [sample(10_000), sample(19_000, waiting=False), *[sample(19_000, waiting=False)] * 20]
+    assert counts(BEGUN, samples) == [32] * 22
+
+
+def test_senders_fall_while_the_table_throttles_but_not_below_the_fewest() -> None:
+    found = counts(BEGUN, [sample(10_000, throttled=0.5)] * 10)
+    assert found[:4] == [12, 9, 6, 4]
+    assert found[-1] == FEWEST
+
+
+def test_a_few_throttled_requests_are_no_reason_to_fall() -> None:
+    assert counts(BEGUN, [sample(10_000, throttled=0.04)]) == [32]
+
+
+def test_a_throttled_rise_is_not_judged_by_its_rate() -> None:
+    found = counts(BEGUN, [sample(10_000), sample(30_000, throttled=0.3), sample(30_000)])
+    assert found == [32, 24, 24]
+
+
+def test_an_interval_without_an_answer_says_nothing() -> None:
+    senders = BEGUN.after(sample(10_000))
+    assert senders.after(Sample(0.25, 0, 0, 0, True)) == senders
+
+
+def test_slow_answers_rise_too() -> None:
+    assert counts(BEGUN, [Sample(0.25, 25, 1, 0, True), Sample(0.25, 50, 2, 0, True)]) == [32, 64]
+
+
+def test_the_first_sample_is_not_one_to_judge_by() -> None:
+    assert counts(Senders(), [sample(3_000), sample(10_000), sample(11_000)]) == [FIRST, 32, FIRST]
