@@ -27,7 +27,8 @@ class ItemEncoder:
     Makes items of the rows of one schema.
 
     Cells go into a template of the whole batch at once; only columns with a rule of their own cost something
-    a cell, and only a row that may break one is looked at column by column.
+    a cell, and only a row that may break one is looked at column by column. Threads may share an encoder.
+    `most_together` is how many rows it takes at once: few where there are very many columns.
     """
 
     def __init__(self, schema: ItemSchema) -> None:
@@ -52,8 +53,9 @@ class ItemEncoder:
         self._template = self._template_without(frozenset())
         self._templates: dict[tuple[bool, ...], bytes] = {}
         self._most_templates = _TEMPLATE_BYTES // len(self._template)
-        self._most_together = max(1, self._most_templates)
-        self._together = (1, self._template)
+        self.most_together = max(1, self._most_templates)
+        # Replaced as a whole: threads share an encoder.
+        self._latest = (1, self._template)
         self._sizer = ItemSizer(schema)
         # JSON is longer than the item by DynamoDB's count, and no index entry is larger than the item.
         self._safe_length = ITEM_LIMIT // (1 + self._sizer.entries)
@@ -70,7 +72,7 @@ class ItemEncoder:
         is used up.
         """
         count = len(cells) // self._columns
-        if count > self._most_together or not (self._keys_fit(cells) and self._are_numbers(cells)):
+        if count > self.most_together or not (self._keys_fit(cells) and self._are_numbers(cells)):
             return None
         template = self._template_of(cells, count)
         for i in self._booleans:
@@ -117,9 +119,11 @@ class ItemEncoder:
         columns = [cells[i :: self._columns] for i in self._optional]
         if any(b"" in column for column in columns):
             return join_items([self._template_for(row) for row in zip(*columns, strict=True)])
-        if self._together[0] != count:
-            self._together = (count, join_items([self._template] * count))
-        return self._together[1]
+        known, template = self._latest
+        if known != count:
+            template = join_items([self._template] * count)
+            self._latest = (count, template)
+        return template
 
     def _template_for(self, optional: tuple[bytes, ...]) -> bytes:
         """For a row with these cells in its optional columns; few patterns make up nearly all of a file."""

@@ -80,6 +80,8 @@ class Halt:
 
 Decision = Done | Resend | Split | Reject | Halt
 
+_DONE = Done()
+
 _REJECT_CODES = {wire.ITEM_COLLECTION_TOO_LARGE: RejectCode.ITEM_COLLECTION_TOO_LARGE}
 # Far past every cap, and small enough that no float overflows.
 _MAX_DOUBLINGS = 60
@@ -91,7 +93,7 @@ def decide(
     """What follows `answer` to a batch of `items` items; `random` is from [0, 1), a new draw each call."""
     match answer:
         case wire.Written(unprocessed=()):
-            return Done()
+            return _DONE
         case wire.Written():
             return _after_throttle(policy, attempt, random, progress=len(answer.unprocessed) < items)
         case wire.Throttled():

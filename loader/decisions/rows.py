@@ -66,7 +66,10 @@ def parse_records(records: Sequence[bytes], header: Header, dialect: Dialect) ->
 def whole_rows(records: Sequence[bytes], header: Header, dialect: Dialect) -> list[list[str]] | None:
     """The rows of all records; None where something is wrong with one of them."""
     rows = parse_records(records, header, dialect)
-    return None if any(isinstance(row, Problem) for row in rows) else rows  # type: ignore[return-value]
+    # A source that is changed while it is read can give two records that the csv module takes for one.
+    if len(rows) != len(records) or any(isinstance(row, Problem) for row in rows):
+        return None
+    return rows  # type: ignore[return-value]
 
 
 def cells_of(record: bytes, dialect: Dialect) -> list[str]:

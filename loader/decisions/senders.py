@@ -1,29 +1,30 @@
 """How many senders a worker has: more while that helps and nothing throttles, fewer when it does not."""
 
+import math
 from dataclasses import dataclass, replace
 from typing import Self
 
 FEWEST, FIRST, MOST = 4, 16, 128
 """Senders of a worker: where throttling ends, where a load begins, and where a rise ends."""
 
-_RISE = 2
-# What a rise has to bring to be kept: twice the senders do little for a worker whose core is busy.
-_GAIN = 1.25
+# Twice as many until the table throttles for the first time, then in small steps around what it takes.
+_STEEP, _GENTLE = 2.0, 1.25
+# The part of a rise that has to come out as items, for it to be kept: at a busy core hardly any does.
+_GAIN = 0.25
 _THROTTLED = 0.05
-# Samples after a rise that brought nothing, or a fall, until the next is tried: the table may have grown.
-_REST = 40
+# Samples until the next rise after one that brought nothing, and after a fall: the table may have grown.
+_REST, _SHORT_REST = 40, 8
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
     """
-    What a worker did in `seconds`: items written, requests answered, those of them that were throttled or
-    handed items back; `waiting`: batches lay ready that no sender had taken.
+    What a worker did in `seconds`: items written, and items refused or handed back for want of capacity;
+    `waiting`: batches lay ready that no sender had taken.
     """
 
     seconds: float
     written: int
-    requests: int
     throttled: int
     waiting: bool
 
@@ -33,22 +34,26 @@ class Senders:
     """
     `before` and `rate` (items a second) are from before the last rise, which is to be judged; `rest` is for
     how many samples nothing rises. The first sample is of less than its time: any rise would look good.
+    `throttled`: it ever was.
     """
 
     count: int = FIRST
     before: int = 0
     rate: float = 0.0
     rest: int = 1
+    throttled: bool = False
 
     def after(self, sample: Sample) -> Self:
         """How many there shall be, by what was seen since the last time."""
-        if not sample.requests:
+        items = sample.written + sample.throttled
+        if not items:
             return self
         rate = sample.written / sample.seconds
-        if sample.throttled > _THROTTLED * sample.requests:
-            return replace(self, count=max(FEWEST, self.count * 3 // 4), before=0, rest=_REST)
+        if sample.throttled > _THROTTLED * items:
+            fewer = max(FEWEST, self.count * 3 // 4)
+            return replace(self, count=fewer, before=0, rest=_SHORT_REST, throttled=True)
         if self.before:
-            if rate < _GAIN * self.rate:
+            if rate < self.rate * (1 + _GAIN * (self.count / self.before - 1)):
                 return replace(self, count=self.before, before=0, rest=_REST)
             return self._risen(rate) if sample.waiting else replace(self, before=0)
         if self.rest:
@@ -57,5 +62,6 @@ class Senders:
         return self._risen(rate) if sample.waiting else self
 
     def _risen(self, rate: float) -> Self:
-        count = min(MOST, self.count * _RISE)
-        return self if count == self.count else replace(self, count=count, before=self.count, rate=rate)
+        count = min(MOST, math.ceil(self.count * (_GENTLE if self.throttled else _STEEP)))
+        before = 0 if count == self.count else self.count
+        return replace(self, count=count, before=before, rate=rate)

@@ -69,7 +69,7 @@ class Builder:
         groups = list(zip(begins[lengths > 1].tolist(), lengths[lengths > 1].tolist(), strict=True))
         # Entries of rows that are to be looked at one by one.
         apart: list[int] = []
-        if self._skips:
+        if self._skips or size > self._encoder.most_together:
             apart = alone.tolist()
         else:
             rest: list[_Record] = []

@@ -12,6 +12,7 @@ from loader.decisions.keys import key_of_item
 from loader.decisions.retry import (
     Attempt,
     Decision,
+    Done,
     Halt,
     Reject,
     Resend,
@@ -61,7 +62,8 @@ class Settler:
         """What a request for `part` took; `unanswered`: it may be applied later still."""
         if unanswered:
             self._outcomes.unanswered(part.shares)
-        self._outcomes.request(part.shares[0].shard, counts)
+        throttled = len(part) if counts.throttled else counts.unprocessed
+        self._outcomes.request(part.shares[0].shard, counts, throttled=throttled)
 
     def wrote_all(self, part: Batch, write_units: float) -> None:
         """One request, and all its items are in the table."""
@@ -135,15 +137,16 @@ class Delivery:
         Settle what `answer` tells of `part`; the seconds to wait before the next request. `random` is from
         [0, 1). Raises Fatal, or EverythingRejected, where nothing more can be written.
         """
-        if isinstance(answer, Written) and not answer.unprocessed:
+        answer, rest = self._read(part, answer)
+        if self.attempt.failures != part.failures:
+            self.attempt = replace(self.attempt, failures=part.failures)
+        decision = decide(self._settler.policy, self.attempt, answer, random, items=len(part))
+        if isinstance(decision, Done) and isinstance(answer, Written):
             # So nearly all go, and none of their items is looked at.
             self._settler.wrote_all(part, answer.write_units)
             self._wrote = True
             self.attempt = _NO_ATTEMPT
             return 0.0
-        answer, rest = self._read(part, answer)
-        self.attempt = replace(self.attempt, failures=part.failures)
-        decision = decide(self._settler.policy, self.attempt, answer, random, items=len(part))
         self._enter(part, rest, answer, retried=isinstance(decision, Resend))
         if not isinstance(decision, Resend):
             # Whatever the verdict, it is one on the batch: the credentials were good.
@@ -156,6 +159,8 @@ class Delivery:
         """The answer, and the items that are not in the table as far as it tells."""
         if not isinstance(answer, Written):
             return answer, part.items
+        if not answer.unprocessed:
+            return answer, ()
         # By normalised key: the service hands numbers back in a spelling of its own.
         key = self._settler.key
         unprocessed = {key_of_item(key, item) for item in answer.unprocessed}

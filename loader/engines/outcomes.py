@@ -35,10 +35,9 @@ class _OpenShard:
 
 @dataclass(slots=True)
 class Flow:
-    """Items written, requests answered, and requests throttled or not done in full."""
+    """Items written, and items refused or handed back for want of capacity."""
 
     written: int = 0
-    requests: int = 0
     throttled: int = 0
 
 
@@ -84,12 +83,14 @@ class Outcomes:
             state.others += Counts(rejected=1)
         self._on_change()
 
-    def request(self, shard: int, counts: Counts) -> None:
-        """What a request took, apart from its rows; one for several shards counts with its first item's."""
+    def request(self, shard: int, counts: Counts, *, throttled: int = 0) -> None:
+        """
+        What a request took, apart from its rows; one for several shards counts with its first item's.
+        `throttled` of its items were not taken for want of capacity.
+        """
         with self._lock:
             self._open[shard].others += counts
-            self._flow.requests += counts.requests
-            self._flow.throttled += counts.throttled or counts.unprocessed > 0
+            self._flow.throttled += throttled
         self._on_change()
 
     def unanswered(self, shares: Iterable[Share]) -> None:
@@ -103,7 +104,6 @@ class Outcomes:
         are what that took, as far as it was not entered before.
         """
         with self._changed:
-            self._flow.requests += requests
             for shard, items, older in shares:
                 self._flow.written += items
                 state = self._open[shard]

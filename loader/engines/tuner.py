@@ -17,8 +17,8 @@ LOOKS_A_CORE = 8
 """So many of them to one look at the core."""
 
 
-class Pool(Protocol):
-    """Whose senders are tuned."""
+class Resizable(Protocol):
+    """A pool of senders."""
 
     def resize(self, senders: int) -> None: ...
     def waiting(self) -> bool: ...
@@ -26,23 +26,34 @@ class Pool(Protocol):
 
 class Tuner:
     """
-    Looks at a worker from a thread of its own, until `close`.
+    Looks at a worker from a thread of its own, from `start` until `close`.
 
     `adapts` is False where the user gave the number of senders. The worker is on `core`, and may be moved to
     another of `cores`; None where it runs anywhere.
     """
 
     def __init__(
-        self, pool: Pool, flow: Callable[[], Flow], *, adapts: bool, core: int | None, cores: Sequence[int]
+        self,
+        pool: Resizable,
+        flow: Callable[[], Flow],
+        on_failure: Callable[[BaseException], None],
+        *,
+        adapts: bool,
+        core: int | None,
+        cores: Sequence[int],
     ) -> None:
         self._pool = pool
         self._flow = flow
+        self._on_failure = on_failure
+        self._works = adapts or core is not None
         self._core = core
         self._cores = cores
         self._senders = Senders() if adapts else None
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._run, name="tuner", daemon=True)
-        if adapts or core is not None:
+
+    def start(self) -> None:
+        if self._works:
             self._thread.start()
 
     def close(self) -> None:
@@ -51,6 +62,12 @@ class Tuner:
             self._thread.join()
 
     def _run(self) -> None:
+        try:
+            self._look()
+        except BaseException as error:
+            self._on_failure(error)
+
+    def _look(self) -> None:
         look = 0
         before, at = self._flow(), time.monotonic()
         core_before = _CoreTimes()
@@ -70,7 +87,6 @@ class Tuner:
             Sample(
                 seconds,
                 now.written - before.written,
-                now.requests - before.requests,
                 now.throttled - before.throttled,
                 self._pool.waiting(),
             )

@@ -134,12 +134,20 @@ class _Worker:
             on_denied=self._ask_for_credentials,
         )
         self._tuner = Tuner(
-            self._writer, self._outcomes.flow, adapts=setup.write.adapts, core=core, cores=setup.cores
+            self._writer,
+            self._outcomes.flow,
+            self._fail,
+            adapts=setup.write.adapts,
+            core=core,
+            cores=setup.cores,
         )
 
     def run(self) -> None:
-        threading.Thread(target=self._listen, name="listener", daemon=True).start()
         try:
+            threading.Thread(target=self._listen, name="listener", daemon=True).start()
+            self._tuner.start()
+            # Last: where threads are few, these are the ones that can be fewer.
+            self._writer.resize(self._setup.write.threads)
             while (task := self._todo.get()) is not None:
                 if isinstance(task, IndexTask):
                     self._index(task)

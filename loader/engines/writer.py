@@ -88,22 +88,26 @@ class Writer:
         self._room = threading.Condition()
         self._full = False
         self._bytes = 0
-        # `_wanted` of them are to go on, the others about to end.
-        self._threads: list[threading.Thread] = []
+        # So many there shall be, and so many more there are that have not ended yet.
         self._wanted = 0
-        self.resize(rules.threads)
+        self._surplus = 0
+        self._threads: list[threading.Thread] = []
 
     def resize(self, senders: int) -> None:
         """
-        Have so many from now on, or as many as the system allows. One that is too many ends once it has
-        nothing in its hands. Raises Fatal where not even one can be started.
+        Have so many from now on, or as many as the system allows: the first call begins. One that is too many
+        ends after its next request, and leaves what it still has to do to the others. Raises Fatal where not
+        even one can be started.
         """
         self._threads = [thread for thread in self._threads if thread.is_alive()]
-        while self._wanted < senders and self._start_one():
-            self._wanted += 1
-        while self._wanted > senders:
-            self._wanted -= 1
-            self._queue.put(None)
+        with self._room:
+            missing = senders - self._wanted - self._surplus
+            self._surplus = max(0, -missing)
+            self._wanted = senders
+        for started in range(missing):
+            if not self._start_one():
+                self._wanted -= missing - started
+                return
 
     def _start_one(self) -> bool:
         thread = threading.Thread(target=self._run, name="sender", daemon=True)
@@ -112,7 +116,7 @@ class Writer:
         except RuntimeError as error:
             if not self._threads:
                 raise Fatal(f"No thread can be started to send requests: {error}.") from error
-            _log.warning("Only %d threads send requests: %s.", self._wanted, error)
+            _log.warning("Only %d threads send requests: %s.", len(self._threads), error)
             return False
         self._threads.append(thread)
         if self.draining():
@@ -167,7 +171,8 @@ class Writer:
         try:
             while True:
                 batch = self._next_batch(left)
-                if batch is None:
+                if self._is_surplus():
+                    self._queue.put(batch)
                     return
                 delivery = Delivery(self._settler, batch, attempt)
                 while part := delivery.next_part():
@@ -180,15 +185,21 @@ class Writer:
         except BaseException as error:
             self._on_failure(error)
 
-    def _next_batch(self, left: Sequence[Item]) -> Batch | None:
-        """
-        Up to a batch's fill: what the sender has left first, then what is queued. None for one sender too
-        many. Raises Draining.
-        """
+    def _is_surplus(self) -> bool:
+        """Whether this sender is one too many, and to end."""
+        if not self._surplus:
+            return False
+        with self._room:
+            surplus = self._surplus > 0
+            self._surplus -= surplus
+        return surplus
+
+    def _next_batch(self, left: Sequence[Item]) -> Batch:
+        """Up to a batch's fill: what the sender has left first, then what is queued. Raises Draining."""
         if self.draining():
             raise Draining
         batch = self._with_what_is_left(left) if left else self._queue.get()
-        if self.draining():
+        if batch is None or self.draining():
             raise Draining
         if self._full:
             self._account(0)
@@ -199,11 +210,8 @@ class Writer:
         if len(left) < self._rules.batch_size:
             with contextlib.suppress(queue.Empty):
                 queued = self._queue.get_nowait()
-                if queued is None:
-                    # For another, who has nothing left.
-                    self._queue.put(None)
-                else:
-                    fresh = queued.items
+                # None lies there only while it drains, for those that wait.
+                fresh = queued.items if queued is not None else ()
         batch, rest = fill(left, fresh, self._rules.batch_size)
         if rest:
             self._queue.put(Batch(rest))

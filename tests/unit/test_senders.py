@@ -8,8 +8,10 @@ BEGUN = Senders(rest=0)
 
 
 def sample(rate: float, *, throttled: float = 0.0, waiting: bool = True) -> Sample:
-    """A quarter of a second at `rate` items a second; `throttled` is a share of the requests."""
-    return Sample(0.25, int(rate / 4), 1000, int(1000 * throttled), waiting)
+    """A quarter of a second in which `rate` items a second were tried; a share of them was `throttled`."""
+    items = int(rate / 4)
+    refused = int(items * throttled)
+    return Sample(0.25, items - refused, refused, waiting)
 
 
 def counts(senders: Senders, samples: list[Sample]) -> list[int]:
@@ -64,12 +66,31 @@ def test_a_throttled_rise_is_not_judged_by_its_rate() -> None:
 
 def test_an_interval_without_an_answer_says_nothing() -> None:
     senders = BEGUN.after(sample(10_000))
-    assert senders.after(Sample(0.25, 0, 0, 0, True)) == senders
+    assert senders.after(Sample(0.25, 0, 0, True)) == senders
 
 
 def test_slow_answers_rise_too() -> None:
-    assert counts(BEGUN, [Sample(0.25, 25, 1, 0, True), Sample(0.25, 50, 2, 0, True)]) == [32, 64]
+    assert counts(BEGUN, [Sample(0.25, 25, 0, True), Sample(0.25, 50, 0, True)]) == [32, 64]
 
 
 def test_the_first_sample_is_not_one_to_judge_by() -> None:
     assert counts(Senders(), [sample(3_000), sample(10_000), sample(11_000)]) == [FIRST, 32, FIRST]
+
+
+def test_after_a_throttle_senders_rise_in_small_steps_around_what_the_table_takes() -> None:
+    senders, found = BEGUN, []
+    for _ in range(200):
+        # A table that takes 5,000 items a second, of senders that try 500 each.
+        tried = 500 * senders.count
+        senders = senders.after(sample(tried, throttled=max(0.0, 1 - 5_000 / tried)))
+        found.append(senders.count)
+    assert min(found[20:]) >= 7 and max(found[20:]) <= 13
+
+
+def test_a_single_hot_key_is_no_reason_to_fall() -> None:
+    assert counts(BEGUN, [sample(10_000, throttled=0.01)]) == [32]
+
+
+def test_at_the_most_nothing_is_left_to_judge() -> None:
+    most = Senders(count=MOST, before=64, rate=100.0, rest=0)
+    assert counts(most, [sample(400), sample(110), sample(400)]) == [MOST] * 3

@@ -108,6 +108,7 @@ class Bench:
             on_failure=self._fail,
             on_denied=lambda: self._fail(AssertionError("denied")),
         )
+        self.writer.resize(threads)
         # What a builder has handed over, in the thread that does.
         self.submitted = 0
         self.drained = False
@@ -424,20 +425,50 @@ def test_more_senders_send_at_once(bench: Make) -> None:
     assert made.finished().written == 10
 
 
-def test_senders_that_are_too_many_end_when_they_have_done_what_they_hold(bench: Make) -> None:
+def senders_alive() -> int:
+    return sum(thread.name == "sender" for thread in threading.enumerate())
+
+
+def wait_for_senders(count: int) -> None:
+    until = time.monotonic() + SECONDS
+    while senders_alive() > count:
+        assert time.monotonic() < until, senders_alive()
+        time.sleep(0.001)
+
+
+def test_senders_that_are_too_many_end_after_what_they_are_sending(bench: Make) -> None:
     made = bench(40, threads=8)
     made.begin()
     made.line.came(8)
     made.builder_ended()
     made.writer.resize(2)
-    # Behind what lies ready, so that nothing waits longer for it than for the senders that stay.
-    made.line.let_through(40)
-    made.line.came(40)
-    until = time.monotonic() + SECONDS
-    while sum(thread.name == "sender" for thread in threading.enumerate()) > 2:
-        assert time.monotonic() < until
-        time.sleep(0.001)
+    made.line.let_through(8)
+    wait_for_senders(2)
     assert made.finished() == Counts(written=40, requests=40, write_units=40.0)
+
+
+def test_throttled_senders_that_are_too_many_end_too(bench: Make) -> None:
+    throttling = True
+    made = bench(4000, size=10, threads=16, answer=lambda keys: keys[1:] if throttling else [])
+    made.line.let_through(float("inf"))
+    made.begin()
+    made.writer.resize(3)
+    wait_for_senders(3)
+    throttling = False
+    assert made.finished().written == 4000
+
+
+def test_senders_wanted_again_before_they_ended_go_on(bench: Make) -> None:
+    made = bench(20, threads=4)
+    made.begin()
+    made.line.came(4)
+    made.writer.resize(1)
+    made.writer.resize(5)
+    made.line.came(5)
+    made.line.let_through(10)
+    made.line.came(15)
+    assert senders_alive() == 5
+    assert made.finished().written == 20
 
 
 def test_however_often_senders_come_and_go_every_row_is_written_once(bench: Make) -> None:
@@ -463,4 +494,4 @@ def test_senders_that_come_while_it_drains_end_at_once(bench: Make) -> None:
     made.writer.drain()
     made.writer.resize(20)
     made.writer.join()
-    assert not any(thread.name == "sender" for thread in threading.enumerate())
+    assert senders_alive() == 0
