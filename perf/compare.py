@@ -39,7 +39,7 @@ def contenders(*options: str) -> dict[str, Callable[[], Contender | None]]:
         "boto3": partial(harness.loader, "boto3", *boto3, *options, share=_FIFTH),
         "ddbload": partial(harness.loader, "ddbload", "**ddbload**, 2 workers", "--workers", "2", *options),
         "ddbload1": partial(harness.loader, "ddbload1", "**ddbload**, 1 worker", "--workers", "1", *options),
-        "floor": partial(harness.program, "floor", "floor: requests built and signed beforehand", _FIFTH),
+        "floor": partial(harness.program, "floor", "floor: requests made beforehand, 32 threads", _FIFTH),
     }
 
 

@@ -21,6 +21,8 @@ _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _STATUS_LINE = re.compile(r"HTTP/1\.([01]) ([1-9][0-9][0-9])(?: .*)?")
 _CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,16})[ \t]*(?:;[^\r\n\0]*)?")
 _NO_LINE_OF_ITS_OWN = re.compile(r"[\r\n\0]")
+# Instead of a length: it comes in chunks, or goes on to the end of the connection.
+_CHUNKED, _OPEN = -1, -2
 _QUOTED = 60
 
 
@@ -64,6 +66,11 @@ class ReplyReader:
         self._status = 0
         self._headers: dict[str, str] = {}
         self._body: _Body | None = None
+
+    @property
+    def began(self) -> bool:
+        """Something of a reply came."""
+        return bool(self._start or self._skipped or self._status)
 
     def feed(self, data: bytes) -> Reply | None:
         """The reply once it is whole. Raises MalformedReply."""
@@ -145,10 +152,6 @@ class ReplyReader:
             return _OPEN
         _limit("body", int(length), MAX_BODY)
         return int(length)
-
-
-_CHUNKED = -1
-_OPEN = -2
 
 
 class _Counted:
@@ -243,12 +246,13 @@ class _Chunks:
             return not line
         if self._left == 0:
             if line:
-                raise MalformedReply(f"a chunk does not end where it should, but with {_quoted(line)}")
+                raise MalformedReply(f"a chunk goes on for {len(line):,} bytes behind its end")
             self._left = None
             return False
         match = _CHUNK_LINE.fullmatch(line)
         if match is None:
-            raise MalformedReply(f"a chunk begins with {_quoted(line)}")
+            # Not quoted: where chunks are not what they say, this is a piece of somebody's data.
+            raise MalformedReply("a chunk begins without its size")
         size = int(match[1], 16)
         self._size += size
         _limit("body", self._size, MAX_BODY)

@@ -4,6 +4,7 @@ import select
 import socket
 import ssl
 import struct
+import time
 from collections import deque
 from contextlib import suppress
 
@@ -19,7 +20,18 @@ _FIRST_PIECE = 16 << 10
 """More than a common reply has, and as much as a TLS record holds, so that none is left inside TLS."""
 _PIECE = 64 << 10
 
+IDLE_SECONDS = 60.0
+"""A connection that lay idle for longer is not used again: who stands in between may have forgotten it."""
+_PATIENCE = 4
+"""A reply that comes in pieces may take so many times the time limit of one piece."""
+# Asked after a minute without a byte, then every ten seconds: gone after three questions without an answer.
+_KEEPALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
+
 _CHECK_BUNDLE = "Check AWS_CA_BUNDLE and the endpoint's certificate."
+
+
+class StaleConnection(ConnectionFault):
+    """A connection broke that had lain idle: perhaps it was gone before, which says nothing of new ones."""
 
 
 class Connections:
@@ -45,24 +57,29 @@ class Connections:
         self._connect_timeout = connect_timeout
         self._read_timeout = read_timeout
         self._where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-        self._idle: deque[_Connection] = deque()
+        # Each with the time it came back; the last one is used first.
+        self._idle: deque[tuple[_Connection, float]] = deque()
         self._closed = False
 
     def exchange(self, head: bytes, body: bytes) -> Reply:
         """
         The whole reply to one request, sent once. Raises ConnectionFault; its `sent` is False where there was
-        no connection to send anything on.
+        no connection to send anything on. Where it is a StaleConnection, the next one will be new.
         """
         connection = self._take()
+        reused = connection is not None
+        if connection is None:
+            connection = self._connect()
         reader = ReplyReader()
         try:
             reply = connection.exchange(head, body, reader)
-        except MalformedReply as odd:
+        except (MalformedReply, OSError) as trouble:
             connection.close()
-            raise ConnectionFault(f"The reply of {self._where} cannot be used: {odd}.") from odd
-        except OSError as error:
-            connection.close()
-            raise ConnectionFault(self._broken(error)) from error
+            told = self._broken(trouble)
+            if not reused or reader.began:
+                raise ConnectionFault(told) from trouble
+            self._close_idle()
+            raise StaleConnection(told) from trouble
         except BaseException:
             connection.close()
             raise
@@ -75,27 +92,32 @@ class Connections:
     def close(self) -> None:
         """Close those that are idle now, and those in use when they come back."""
         self._closed = True
-        while self._idle:
-            try:
-                connection = self._idle.pop()
-            except IndexError:
-                return
-            connection.close()
+        self._close_idle()
 
-    def _take(self) -> "_Connection":
-        while self._idle:
-            try:
-                connection = self._idle.pop()
-            except IndexError:
-                # Another thread was quicker.
-                break
-            if connection.is_quiet():
-                return connection
-            connection.close()
-        return self._connect()
+    def _close_idle(self) -> None:
+        # Another thread may be quicker with any of them.
+        with suppress(IndexError):
+            while True:
+                self._idle.pop()[0].close()
+
+    def _take(self) -> "_Connection | None":
+        """One that is idle and still there."""
+        oldest = time.monotonic() - IDLE_SECONDS
+        with suppress(IndexError):
+            while True:
+                connection, since = self._idle.pop()
+                if since > oldest and connection.is_quiet():
+                    return connection
+                connection.close()
+        return None
 
     def _give_back(self, connection: "_Connection") -> None:
-        self._idle.append(connection)
+        now = time.monotonic()
+        self._idle.append((connection, now))
+        # One at a time is enough: each that comes back takes one away.
+        if self._idle[0][1] < now - IDLE_SECONDS:
+            with suppress(IndexError):
+                self._idle.popleft()[0].close()
         # After it is there: a close() that did not see it was not over.
         if self._closed:
             self.close()
@@ -109,6 +131,9 @@ class Connections:
         try:
             opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             opened.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            for name, value in _KEEPALIVE.items():
+                if hasattr(socket, name):
+                    opened.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
             if self._tls is None:
                 return _PlainConnection(opened, self._read_timeout)
             secured = self._tls.wrap_socket(opened, server_hostname=self._host)
@@ -136,7 +161,9 @@ class Connections:
                 return f"{self._where} did not agree on TLS within {self._connect_timeout:g} seconds."
         return f"Could not agree on TLS with {self._where} ({_words(error)}). {_CHECK_BUNDLE}"
 
-    def _broken(self, error: OSError) -> str:
+    def _broken(self, error: MalformedReply | OSError) -> str:
+        if isinstance(error, MalformedReply):
+            return f"The reply of {self._where} cannot be used: {error}."
         # A socket with a time limit of the kernel's says that it would block.
         if isinstance(error, TimeoutError | BlockingIOError):
             return f"No reply from {self._where} within {self._read_timeout:g} seconds."
@@ -146,8 +173,9 @@ class Connections:
 class _Connection:
     """A connection that is ready for a request. After any error it is good for nothing but to be closed."""
 
-    def __init__(self, opened: socket.socket) -> None:
+    def __init__(self, opened: socket.socket, timeout: float) -> None:
         self._socket = opened
+        self._patience = _PATIENCE * timeout
         self._poll = select.poll()
         self._poll.register(opened, select.POLLIN)
 
@@ -157,14 +185,32 @@ class _Connection:
 
     def exchange(self, head: bytes, body: bytes, reader: ReplyReader) -> Reply:
         """Raises MalformedReply and OSError."""
-        # A server that has seen enough answers and closes before it has everything: the answer is there.
-        with suppress(BrokenPipeError, ConnectionResetError):
+        try:
             self._send(head, body)
+        except (BrokenPipeError, ConnectionResetError):
+            # A server that has seen enough answers and closes before it has everything.
+            return self._refusal(reader)
+        return self._receive(reader)
+
+    def _refusal(self, reader: ReplyReader) -> Reply:
+        """A reply to a request that did not go out whole, which can only be that it is refused."""
+        reply = self._receive(reader)
+        reader.keeps = False
+        if reply.status < 400:
+            raise MalformedReply("it came before the whole request was sent")
+        return reply
+
+    def _receive(self, reader: ReplyReader) -> Reply:
         data = self._socket.recv(_FIRST_PIECE)
+        until = 0.0
         while data:
             reply = reader.feed(data)
             if reply is not None:
                 return reply
+            now = time.monotonic()
+            until = until or now + self._patience
+            if now > until:
+                raise MalformedReply(f"it was not whole after {self._patience:g} seconds")
             data = self._socket.recv(_PIECE)
         return reader.end()
 
@@ -178,7 +224,7 @@ class _Connection:
 
 class _TlsConnection(_Connection):
     def __init__(self, secured: ssl.SSLSocket, timeout: float) -> None:
-        super().__init__(secured)
+        super().__init__(secured, timeout)
         secured.settimeout(timeout)
 
 
@@ -186,7 +232,7 @@ class _PlainConnection(_Connection):
     """Its time limit is the kernel's: Python's own would cost a call more to send and one more to receive."""
 
     def __init__(self, opened: socket.socket, timeout: float) -> None:
-        super().__init__(opened)
+        super().__init__(opened, timeout)
         opened.settimeout(None)
         limit = struct.pack("ll", int(timeout), int(timeout % 1 * 1e6))
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)

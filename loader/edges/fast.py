@@ -10,10 +10,10 @@ from typing import Protocol
 from loader.decisions.sigv4 import Signer
 from loader.decisions.standing import STRIKES, Standing
 from loader.decisions.wire import Reply, Transient, read_result
-from loader.edges.connections import CONNECT_TIMEOUT, READ_TIMEOUT, Connections
+from loader.edges.connections import CONNECT_TIMEOUT, READ_TIMEOUT, Connections, StaleConnection
 from loader.edges.credentials import Credentials
 from loader.edges.target import Target
-from loader.errors import BadConnection, ConnectionFault
+from loader.errors import BadConnection, ConnectionFault, Fatal
 
 _log = logging.getLogger(__name__)
 
@@ -53,6 +53,12 @@ class _Route:
         return self.connections.exchange(head, body)
 
 
+class _OfThread(threading.local):
+    """The fault of this thread's last try: the round of standing that it began in, and its text."""
+
+    fault: tuple[int, str] | None = None
+
+
 class FastTransport:
     """
     Sends batches over connections of its own, from any number of threads, and tries nothing twice.
@@ -76,8 +82,8 @@ class FastTransport:
         self._lock = threading.Lock()
         self._client: Client | None = None
         self._standing = Standing()
-        # Threads whose last try was a fault: the round that it began in, and its text.
-        self._faults: dict[int, tuple[int, str]] = {}
+        self._mine = _OfThread()
+        self._without_client = False
         self._route = self._route_for(credentials, target)
 
     def send(self, body: bytes) -> Reply:
@@ -89,14 +95,17 @@ class FastTransport:
         route = self._route
         if route is None:
             return self._behind_us().send(body)
-        thread = threading.get_ident()
-        if self._faults and thread in self._faults:
-            return self._send_behind(body, *self._faults.pop(thread))
+        fault, self._mine.fault = self._mine.fault, None
+        if fault is not None and (client := self._client_after_fault()) is not None:
+            return self._send_behind(client, body, *fault)
         began = self._standing.round
         try:
             reply = route.send(body, time.time())
-        except ConnectionFault as fault:
-            self._faults[thread] = began, str(fault)
+        except StaleConnection:
+            # The next try is on a new connection, and tells whether there is more to it.
+            raise
+        except ConnectionFault as trouble:
+            self._mine.fault = began, str(trouble)
             raise
         if self._standing.strikes:
             self._note(Standing.answered)
@@ -120,10 +129,20 @@ class FastTransport:
         if client is not None:
             client.close()
 
-    def _send_behind(self, body: bytes, began: int, fault: str) -> Reply:
+    def _client_after_fault(self) -> Client | None:
+        """None where it cannot be made, such as for want of descriptors: that is no reason to end a load."""
+        try:
+            return self._behind_us()
+        except Fatal as problem:
+            if not self._without_client:
+                self._without_client = True
+                _log.warning("After a fault batches are not tried through boto3: %s", problem)
+            return None
+
+    def _send_behind(self, client: Client, body: bytes, began: int, fault: str) -> Reply:
         """A try after a fault of one that began in round `began`."""
         try:
-            reply = self._behind_us().send(body)
+            reply = client.send(body)
         except ConnectionFault:
             self._note(Standing.failed)
             raise

@@ -188,7 +188,11 @@ class _Worker:
             if isinstance(message, Drain):
                 self._stop()
             elif isinstance(message, FreshCredentials):
-                self._transport.use(message.credentials)
+                try:
+                    self._transport.use(message.credentials)
+                except Exception as error:
+                    # It ends the load, but whoever listens has to hear of that too.
+                    self._fail(error)
             else:
                 self._todo.put(message)
 

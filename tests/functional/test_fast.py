@@ -146,6 +146,25 @@ def test_as_many_connections_as_requests_at_a_time() -> None:
         assert server.accepted == 4
 
 
+def test_the_connection_used_last_is_used_first() -> None:
+    """The others grow idle, and the server can let them go."""
+    together = threading.Barrier(4)
+    served_by: list[int] = []
+
+    def answer(request: Request) -> bytes:
+        if request.body != BODY:
+            together.wait(10)
+        served_by.append(threading.get_ident())
+        return SUCCESS
+
+    with raw_server(answer) as server, closing(alone(server.url)) as transport, ThreadPoolExecutor(4) as pool:
+        list(pool.map(transport.send, [b"{}"] * 4))
+        for _ in range(10):
+            transport.send(BODY)
+    assert len(set(served_by[:4])) == 4
+    assert len(set(served_by[4:])) == 1
+
+
 def test_idle_connections_that_the_server_dropped_are_no_fault() -> None:
     together = threading.Barrier(4)
 
@@ -432,6 +451,23 @@ def test_where_only_boto3_gets_through_everything_goes_through_it(caplog: pytest
     assert warning.levelno == logging.WARNING
     assert "from now on batches go through boto3" in warning.getMessage()
     assert f"127.0.0.1:{server.port}" in warning.getMessage()
+
+
+@pytest.mark.parametrize("between", ["an answer", "a fault of boto3 too"])
+def test_faults_that_are_not_in_a_row_do_not_give_the_fast_path_up(between: str) -> None:
+    rescued = [HANG_UP, SUCCESS]
+    breath = [SUCCESS] if between == "an answer" else [HANG_UP, HANG_UP]
+    answers = (rescued * (STRIKES - 1) + breath) * 3
+    given = iter([*answers, SUCCESS])
+    with raw_server(lambda request: next(given)) as server, closing(fast(server.url)) as transport:
+        for answer in answers:
+            if answer == HANG_UP:
+                with pytest.raises(ConnectionFault):
+                    transport.send(BODY)
+            else:
+                transport.send(BODY)
+        transport.send(BODY)
+        assert not by_boto3(server.requests[-1])
 
 
 def test_many_threads_that_lose_their_connections_at_once_do_not_give_the_fast_path_up(

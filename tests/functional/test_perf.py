@@ -104,12 +104,14 @@ def test_a_load_over_tls_is_checked_too() -> None:
 def test_items_are_the_same_in_any_spelling(items: list[dict[str, object]], more: dict[str, str]) -> None:
     request = {"RequestItems": {"t": [{"PutRequest": {"Item": item}} for item in items]}, **more}
     compact = json.dumps(request, separators=(",", ":"), ensure_ascii=False).encode()
+    escaped = json.dumps(request, separators=(",", ":")).encode()
     spaced = json.dumps(request).encode()
-    assert items_of(compact) == items_of(spaced) == [orjson.dumps(item) for item in items]
+    wanted = [orjson.dumps(item) for item in items]
+    assert items_of(compact) == items_of(escaped) == items_of(spaced) == wanted
 
 
-def test_what_separates_items_may_stand_within_a_cell() -> None:
-    cell = '}},{"PutRequest":{"Item":'
+@pytest.mark.parametrize("cell", ['}},{"PutRequest":{"Item":', "}}]}", "}}]}}"])
+def test_what_stands_around_items_may_stand_within_a_cell(cell: str) -> None:
     item = {"id": {"S": cell}}
     body = orjson.dumps({"RequestItems": {"t": [{"PutRequest": {"Item": item}}] * 2}})
     assert items_of(body) == [orjson.dumps(item)] * 2
