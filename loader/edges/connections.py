@@ -114,9 +114,9 @@ class Connections:
     def _give_back(self, connection: "_Connection") -> None:
         now = time.monotonic()
         self._idle.append((connection, now))
-        # One at a time is enough: each that comes back takes one away.
-        if self._idle[0][1] < now - IDLE_SECONDS:
-            with suppress(IndexError):
+        # One at a time is enough: each that comes back takes one away. Others may have taken all meanwhile.
+        with suppress(IndexError):
+            if self._idle[0][1] < now - IDLE_SECONDS:
                 self._idle.popleft()[0].close()
         # After it is there: a close() that did not see it was not over.
         if self._closed:

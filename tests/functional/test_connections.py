@@ -4,6 +4,7 @@ import logging
 import socket
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
@@ -184,3 +185,19 @@ def test_a_reply_that_trickles_in_for_ever_is_given_up() -> None:
         with pytest.raises(ConnectionFault, match=r"not whole after 0\.8 seconds"):
             to_server.exchange(HEAD % 2, b"{}")
         assert 0.7 < time.monotonic() - began < 3
+
+
+class Taken(deque[Any]):
+    """A stack of which another thread takes at once what is put on it."""
+
+    def append(self, item: Any) -> None:
+        self.took = item
+
+
+def test_another_thread_may_take_at_once_what_is_given_back() -> None:
+    with raw_server(lambda request: SUCCESS) as server, closing(alone(server.url)) as transport:
+        route = transport._route
+        assert route is not None
+        taken = route.connections._idle = Taken()
+        assert transport.send(BODY).status == 200
+        taken.took[0].close()
