@@ -84,7 +84,8 @@ def load(
     Load while `shown` shows how far it is. The first signal drains; a second one calls `at_once` and
     `farewell`, and ends the process.
     """
-    from loader.engines.coordinator import Stop, run_load
+    with signals.held():
+        from loader.engines.coordinator import Stop, run_load
 
     stop = Stop()
     frame_of = frames.of_load()

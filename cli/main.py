@@ -22,13 +22,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: list[str]) -> int:
-    from cli import installed, streams
+    from cli import installed, signals, streams
     from cli.parser import parse
     from loader.errors import BadOption
 
     try:
         options = parse(arguments)
-        installed.require()
+        with signals.held():
+            installed.require()
     except (BadOption, installed.NotInstalled) as error:
         return _refuse(arguments, error)
     except SystemExit as after_help:
@@ -38,16 +39,19 @@ def _run(arguments: list[str]) -> int:
 
 
 def _call(options: Namespace) -> int:
+    from cli import signals
+
     # Only the verb that is wanted is imported, with what it needs.
-    match options.verb:
-        case "generate":
-            from cli.generate import run
-        case "verify":
-            from cli.verify import run
-        case "demo":
-            from cli.demo import run
-        case _:
-            from cli.load import run
+    with signals.held():
+        match options.verb:
+            case "generate":
+                from cli.generate import run
+            case "verify":
+                from cli.verify import run
+            case "demo":
+                from cli.demo import run
+            case _:
+                from cli.load import run
     return run(options)
 
 

@@ -14,6 +14,8 @@ from cli import exits, streams
 
 Action = Callable[[], None]
 
+_WATCHED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
 ONE_EVENT = 0.25
 """
 Signals this close (seconds) are one: a closing terminal sends SIGHUP twice, and a launcher such as `uv run`
@@ -29,6 +31,21 @@ def tell(signal_name: str) -> None:
 def interrupt(signal_name: str) -> NoReturn:
     """For a run without a checkpoint: leave, from wherever it is."""
     raise exits.Interrupted(signal_name)
+
+
+@contextmanager
+def held() -> Iterator[None]:
+    """
+    For heavy imports: signals come when this is over.
+
+    A KeyboardInterrupt in the middle of numpy's own start comes out of it as an ImportError, which would be
+    taken for a bug.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _WATCHED)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager
@@ -56,7 +73,7 @@ def watched(
             _end(number, [*at_once, partial(last, signal.Signals(number).name)])
 
     before: dict[signal.Signals, Any] = {}
-    for which in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for which in _WATCHED:
         # nohup ignores SIGHUP for its command. An ignored SIGINT only tells that a shell script started this
         # in the background: who sends one all the same means it.
         if which is signal.SIGHUP and signal.getsignal(which) is signal.SIG_IGN:
@@ -73,7 +90,7 @@ def _end(number: int, at_once: Sequence[Action]) -> NoReturn:
     import multiprocessing
 
     # Whatever may hold this up, such as a pipe that nobody reads: one more signal does not wait for it.
-    for which in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for which in _WATCHED:
         signal.signal(which, signal.SIG_DFL)
     try:
         for child in multiprocessing.active_children():

@@ -232,6 +232,29 @@ def test_an_interrupt_while_the_program_begins_leaves_no_traceback(
     assert "Traceback" not in done.err
 
 
+@pytest.mark.parametrize("module", ["numpy", "loader.engines.coordinator"])
+def test_an_interrupt_in_the_middle_of_an_import_is_no_bug(server: Server, path: Path, module: str) -> None:
+    arguments = ["load", str(path), "-t", "people", "--endpoint-url", server.endpoint]
+    program = f"""
+import os, signal, sys
+class Interrupted:
+    def find_spec(self, name, *_):
+        if name == {module!r}:
+            sys.meta_path.remove(self)
+            try:
+                os.kill(os.getpid(), signal.SIGINT)
+            except KeyboardInterrupt:
+                raise ImportError("so does numpy, in C")
+sys.meta_path.insert(0, Interrupted())
+from cli.main import main
+sys.exit(main({arguments!r}))
+"""
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=60)
+    assert done.returncode == 130, done.stderr
+    assert server.stats()["items_applied"] == 0
+
+
 @pytest.mark.parametrize("delay", [0.0, 0.05, 0.1, 0.2])
 def test_an_interrupt_while_workers_begin_leaves_no_traceback(
     server: Server, path: Path, delay: float
