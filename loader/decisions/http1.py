@@ -18,6 +18,7 @@ MAX_BODY = 64 << 20
 
 _END_OF_HEAD = b"\r\n\r\n"
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_TRAILER_LINE = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+:")
 _STATUS_LINE = re.compile(r"HTTP/1\.([01]) ([1-9][0-9][0-9])(?: .*)?")
 _CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,16})[ \t]*(?:;[^\r\n\0]*)?")
 _NO_LINE_OF_ITS_OWN = re.compile(r"[\r\n\0]")
@@ -71,6 +72,11 @@ class ReplyReader:
     def began(self) -> bool:
         """Something of a reply came."""
         return bool(self._start or self._skipped or self._status)
+
+    @property
+    def answered(self) -> bool:
+        """The head of a reply came, and not of an interim one alone."""
+        return self._status >= 200
 
     def feed(self, data: bytes) -> Reply | None:
         """The reply once it is whole. Raises MalformedReply."""
@@ -197,7 +203,8 @@ class _ToTheEnd:
 
 class _Chunks:
     """
-    Chunks: a line with the size, so many bytes, CRLF; one of size 0 is the last, and trailers follow.
+    Chunks: a line with the size, so many bytes, CRLF; one of size 0 is the last, and trailers follow. No
+    line is quoted: where chunks are not what they say, it is a piece of somebody's data.
 
     `_left` counts the bytes of the chunk that are still to come, None between chunks.
     """
@@ -241,8 +248,8 @@ class _Chunks:
         if self._trailers is not None:
             self._trailers += len(line)
             _limit("trailer", self._trailers, MAX_HEAD)
-            if line:
-                _lower(line.partition(b":")[0].decode("latin-1"))
+            if line and _TRAILER_LINE.match(line) is None:
+                raise MalformedReply(f"its trailer has a line of {len(line):,} bytes that is no header")
             return not line
         if self._left == 0:
             if line:
@@ -251,7 +258,6 @@ class _Chunks:
             return False
         match = _CHUNK_LINE.fullmatch(line)
         if match is None:
-            # Not quoted: where chunks are not what they say, this is a piece of somebody's data.
             raise MalformedReply("a chunk begins without its size")
         size = int(match[1], 16)
         self._size += size
@@ -284,6 +290,5 @@ def _more_follows(count: int) -> MalformedReply:
     return MalformedReply(f"more follows than is part of it (bytes: {count:,})")
 
 
-def _quoted(text: str | bytes) -> str:
-    shown = text.decode("latin-1") if isinstance(text, bytes) else text
-    return repr(shown if len(shown) <= _QUOTED else f"{shown[:_QUOTED]}…")
+def _quoted(text: str) -> str:
+    return repr(text if len(text) <= _QUOTED else f"{text[:_QUOTED]}…")

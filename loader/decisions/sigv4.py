@@ -50,9 +50,7 @@ class Signer:
         secret_key: str,
         token: str | None = None,
     ) -> None:
-        for text in (access_key, token or "-"):
-            if _PLAIN.fullmatch(text) is None:
-                raise ValueError("credentials with characters that cannot stand in a header")
+        check_credentials(access_key, token)
         self._path = path
         self._headers = {name.lower(): " ".join(value.split()) for name, value in headers.items()}
         self._region = region
@@ -111,6 +109,13 @@ class Signer:
         for text in (day, self._region, self._service, "aws4_request"):
             key = hmac.digest(key, text.encode(), "sha256")
         return key
+
+
+def check_credentials(access_key: str, token: str | None) -> None:
+    """Raises ValueError where they would not stand in a header as they are."""
+    for text in (access_key, token or "-"):
+        if _PLAIN.fullmatch(text) is None:
+            raise ValueError("credentials with characters that cannot stand in a header")
 
 
 def _hash(body: bytes) -> str:

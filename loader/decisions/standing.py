@@ -12,7 +12,8 @@ class Standing:
     How often in a row the fast path had a fault where boto3, asked next, got an answer.
 
     A server that goes away fails the requests of all threads at once, which says no more than one of them: a
-    fault counts only if its try began in the present `round`, that is, after the strike before it.
+    fault counts only if its try began in the present `round`, that is, after the strike before it. Once lost
+    the fast path stays so, whatever tries that were still under way come to.
     """
 
     strikes: int = 0
@@ -25,7 +26,7 @@ class Standing:
 
     def answered(self) -> Self:
         """The fast path got an answer."""
-        return replace(self, strikes=0)
+        return self._anew()
 
     def overtaken(self, began: int) -> Self:
         """boto3 got an answer after a fault of a fast try that began in round `began`."""
@@ -35,4 +36,7 @@ class Standing:
 
     def failed(self) -> Self:
         """boto3 got no answer either: whatever is wrong, it is not the fast path alone."""
-        return replace(self, strikes=0)
+        return self._anew()
+
+    def _anew(self) -> Self:
+        return self if self.lost else replace(self, strikes=0)

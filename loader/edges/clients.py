@@ -9,8 +9,10 @@ functions, where it is needed: it takes longer than all the rest of `import load
 
 import logging
 import os
+import re
 import threading
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any, Self
@@ -22,7 +24,7 @@ from loader.decisions.wire import Reply
 from loader.edges.boto3_transport import Boto3Transport, shape_of_batch
 from loader.edges.connections import CONNECT_TIMEOUT, READ_TIMEOUT
 from loader.edges.credentials import NO_CREDENTIALS, CredentialChain, Credentials, HandedDown
-from loader.edges.fast import Behind, FastTransport
+from loader.edges.fast import Fallback, FastTransport
 from loader.edges.target import Target, Unsuited, target_of
 from loader.errors import BadConnection, ConnectionFault, Denied, Fatal
 
@@ -40,6 +42,9 @@ DEFAULT_REGION = "us-east-1"
 _READ_TIMEOUT = READ_TIMEOUT
 # Before anything has begun, a wrong address is told soon. In seconds.
 _FIRST_CONNECT_TIMEOUT = 3
+
+# Within a URL, and followed by a password that is nobody else's business.
+_USER_OF_URL = re.compile(r"(?<=://)[^/?#\s]*@")
 
 _log = logging.getLogger(__name__)
 
@@ -78,7 +83,7 @@ class ClientFactory:
             with replace(self, credentials=credentials).table_client() as table_client:
                 return table_client.target(table)
 
-        return FastTransport(self.target, self.credentials, Behind(client, target))
+        return FastTransport(self.target, self.credentials, Fallback(client, target))
 
     def _boto3_transport(self, table: str) -> Boto3Transport:
         try:
@@ -226,7 +231,7 @@ class _RawClient:
             self._ca_file = _ca_file(session)
         except Exception as error:
             raise translate(error) from error
-        self.endpoint: str = self._client.meta.endpoint_url
+        self.endpoint: str = _USER_OF_URL.sub("", self._client.meta.endpoint_url)
         self._client.meta.events.register("before-call.dynamodb", self._swap_body)
         self._client.meta.events.register("before-send.dynamodb.BatchWriteItem", self._hold_back)
         self._client.meta.events.register("before-parse.dynamodb", self._take_reply)
@@ -255,12 +260,17 @@ class _RawClient:
     def target(self, table: str) -> Target:
         """Where it sends batches to `table`; none is sent. Raises Unsuited and BadConnection."""
         exchange = self._exchange
+        exchange.unsent = None
         exchange.probing = True
         try:
-            self.call("BatchWriteItem", b"{}", shape_of_batch(table))
+            # Without a reply where botocore did not come as far as to send.
+            with suppress(ConnectionFault):
+                self.call("BatchWriteItem", b"{}", shape_of_batch(table))
         finally:
             exchange.probing = False
         request, exchange.unsent = exchange.unsent, None
+        if request is None:
+            raise Unsuited("botocore made no request to look at")
         if self._goes_through_a_proxy(request.url):
             raise Unsuited("a proxy is configured for the endpoint")
         headers = {name.lower(): _text(value) for name, value in request.headers.items()}
@@ -275,7 +285,7 @@ class _RawClient:
 
         proxies = self._client.meta.config.proxies
         if proxies is None:
-            proxies = get_environ_proxies(self.endpoint)
+            proxies = get_environ_proxies(self._client.meta.endpoint_url)
         return bool(proxies.get(url.partition(":")[0]))
 
     def _hold_back(self, request: Any, **_: object) -> Any:
@@ -343,7 +353,7 @@ def _with_cause(error: Exception) -> str:
 
 
 def _sentence(error: Exception) -> str:
-    text = " ".join(str(error).split()) or type(error).__name__
+    text = _USER_OF_URL.sub("", " ".join(str(error).split())) or type(error).__name__
     return text if text.endswith((".", "!", "?")) else f"{text}."
 
 

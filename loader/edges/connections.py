@@ -19,11 +19,13 @@ READ_TIMEOUT = 30.0
 _FIRST_PIECE = 16 << 10
 """More than a common reply has, and as much as a TLS record holds, so that none is left inside TLS."""
 _PIECE = 64 << 10
+_SENT_AT_ONCE = 256 << 10
+"""Of a request that is longer a piece of so many bytes; between pieces it is seen whether a reply came."""
 
 IDLE_SECONDS = 60.0
 """A connection that lay idle for longer is not used again: who stands in between may have forgotten it."""
 _PATIENCE = 4
-"""A reply that comes in pieces may take so many times the time limit of one piece."""
+"""What goes or comes in pieces may take so many times the time limit of one piece."""
 # Asked after a minute without a byte, then every ten seconds: gone after three questions without an answer.
 _KEEPALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
 
@@ -34,12 +36,16 @@ class StaleConnection(ConnectionFault):
     """A connection broke that had lain idle: perhaps it was gone before, which says nothing of new ones."""
 
 
+class _UntakenRequest(OSError):
+    """The server does not read. The message goes on from its address."""
+
+
 class Connections:
     """
     Any number of connections to one server, for any number of threads; the one used last is used first.
 
     `ca_file` holds the certificates to trust, None is plain HTTP. Timeouts are seconds, for each step of
-    connecting and each piece of a reply. Raises ValueError where `ca_file` cannot be read.
+    connecting, each piece of a request and each of a reply. Raises ValueError where `ca_file` cannot be read.
     """
 
     def __init__(
@@ -162,11 +168,13 @@ class Connections:
         return f"Could not agree on TLS with {self._where} ({_words(error)}). {_CHECK_BUNDLE}"
 
     def _broken(self, error: MalformedReply | OSError) -> str:
-        if isinstance(error, MalformedReply):
-            return f"The reply of {self._where} cannot be used: {error}."
-        # A socket with a time limit of the kernel's says that it would block.
-        if isinstance(error, TimeoutError | BlockingIOError):
-            return f"No reply from {self._where} within {self._read_timeout:g} seconds."
+        match error:
+            case MalformedReply():
+                return f"The reply of {self._where} cannot be used: {error}."
+            case _UntakenRequest():
+                return f"{self._where} {error}."
+            case TimeoutError() | BlockingIOError():
+                return f"No reply from {self._where} within {self._read_timeout:g} seconds."
         return f"The connection to {self._where} broke before a whole reply had come ({_words(error)})."
 
 
@@ -175,6 +183,7 @@ class _Connection:
 
     def __init__(self, opened: socket.socket, timeout: float) -> None:
         self._socket = opened
+        self._timeout = timeout
         self._patience = _PATIENCE * timeout
         self._poll = select.poll()
         self._poll.register(opened, select.POLLIN)
@@ -185,20 +194,50 @@ class _Connection:
 
     def exchange(self, head: bytes, body: bytes, reader: ReplyReader) -> Reply:
         """Raises MalformedReply and OSError."""
+        reply = None
         try:
-            self._send(head, body)
+            reply = self._send(head, body, reader)
+            whole = not reader.answered
         except (BrokenPipeError, ConnectionResetError):
             # A server that has seen enough answers and closes before it has everything.
-            return self._refusal(reader)
-        return self._receive(reader)
-
-    def _refusal(self, reader: ReplyReader) -> Reply:
-        """A reply to a request that did not go out whole, which can only be that it is refused."""
-        reply = self._receive(reader)
-        reader.keeps = False
-        if reply.status < 400:
-            raise MalformedReply("it came before the whole request was sent")
+            whole = False
+        except (TimeoutError, BlockingIOError) as error:
+            # The latter is how a time limit of the kernel's is told.
+            raise _UntakenRequest(
+                f"took nothing more of the request for {self._timeout:g} seconds"
+            ) from error
+        if reply is None:
+            reply = self._receive(reader)
+        if not whole:
+            reader.keeps = False
+            # What did not go out whole can be refused, and nothing else.
+            if reply.status < 400:
+                raise MalformedReply("it came before the whole request was sent")
         return reply
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def _send(self, head: bytes, body: bytes, reader: ReplyReader) -> Reply | None:
+        """
+        Send all of it, or less where a reply begins before that: `reader.answered` then, and returned is the
+        reply if it is whole.
+        """
+        # Joined: a head that leaves alone would cost a packet.
+        return self._send_in_pieces(memoryview(head + body), reader)
+
+    def _send_in_pieces(self, rest: memoryview, reader: ReplyReader) -> Reply | None:
+        rest = rest[self._socket.send(rest[:_SENT_AT_ONCE]) :]
+        until = time.monotonic() + self._patience if rest else 0.0
+        while rest:
+            if not self.is_quiet() and (early := self._receive_now()):
+                reply = reader.feed(early)
+                if reader.answered:
+                    return reply
+            if time.monotonic() > until:
+                raise _UntakenRequest(f"had not taken the whole request after {self._patience:g} seconds")
+            rest = rest[self._socket.send(rest[:_SENT_AT_ONCE]) :]
+        return None
 
     def _receive(self, reader: ReplyReader) -> Reply:
         data = self._socket.recv(_FIRST_PIECE)
@@ -214,18 +253,25 @@ class _Connection:
             data = self._socket.recv(_PIECE)
         return reader.end()
 
-    def close(self) -> None:
-        self._socket.close()
-
-    def _send(self, head: bytes, body: bytes) -> None:
-        # In one piece: a head that leaves alone would cost a packet.
-        self._socket.sendall(head + body)
+    def _receive_now(self) -> bytes:
+        """What came already; nothing also where the other side has closed, which the next call tells."""
+        raise NotImplementedError
 
 
 class _TlsConnection(_Connection):
     def __init__(self, secured: ssl.SSLSocket, timeout: float) -> None:
         super().__init__(secured, timeout)
         secured.settimeout(timeout)
+
+    def _receive_now(self) -> bytes:
+        self._socket.settimeout(0)
+        try:
+            return self._socket.recv(_FIRST_PIECE)
+        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            # It was TLS's own, such as a ticket to begin another session with.
+            return b""
+        finally:
+            self._socket.settimeout(self._timeout)
 
 
 class _PlainConnection(_Connection):
@@ -238,10 +284,19 @@ class _PlainConnection(_Connection):
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
 
-    def _send(self, head: bytes, body: bytes) -> None:
+    def _send(self, head: bytes, body: bytes, reader: ReplyReader) -> Reply | None:
+        if len(body) > _SENT_AT_ONCE:
+            return super()._send(head, body, reader)
         sent = self._socket.sendmsg((head, body))
         if sent < len(head) + len(body):
-            self._socket.sendall((head + body)[sent:])
+            return self._send_in_pieces(memoryview(head + body)[sent:], reader)
+        return None
+
+    def _receive_now(self) -> bytes:
+        try:
+            return self._socket.recv(_FIRST_PIECE, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return b""
 
 
 def _tls_context(ca_file: str) -> ssl.SSLContext:

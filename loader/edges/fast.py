@@ -19,7 +19,7 @@ _log = logging.getLogger(__name__)
 
 
 class Client(Protocol):
-    """What is behind: it can all that a FastTransport can, at ten times the cost."""
+    """It can all that a FastTransport can, at ten times the cost."""
 
     def send(self, body: bytes) -> Reply: ...
     def use(self, credentials: Credentials) -> None: ...
@@ -27,7 +27,7 @@ class Client(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Behind:
+class Fallback:
     """
     botocore, asked only when it is needed, since to import it takes a worker a quarter of a second.
 
@@ -71,20 +71,21 @@ class FastTransport:
         self,
         target: Target,
         credentials: Credentials,
-        behind: Behind,
+        fallback: Fallback,
         *,
         connect_timeout: float = CONNECT_TIMEOUT,
         read_timeout: float = READ_TIMEOUT,
     ) -> None:
         self._credentials = credentials
-        self._behind = behind
+        self._botocore = fallback
         self._timeouts = {"connect_timeout": connect_timeout, "read_timeout": read_timeout}
         self._lock = threading.Lock()
         self._client: Client | None = None
         self._standing = Standing()
         self._mine = _OfThread()
         self._without_client = False
-        self._route = self._route_for(credentials, target)
+        self._target = target
+        self._route = self._route_for(credentials, target, None)
 
     def send(self, body: bytes) -> Reply:
         """
@@ -94,10 +95,10 @@ class FastTransport:
         """
         route = self._route
         if route is None:
-            return self._behind_us().send(body)
+            return self._fallback().send(body)
         fault, self._mine.fault = self._mine.fault, None
         if fault is not None and (client := self._client_after_fault()) is not None:
-            return self._send_behind(client, body, *fault)
+            return self._send_after_fault(client, body, *fault)
         began = self._standing.round
         try:
             reply = route.send(body, time.time())
@@ -112,14 +113,18 @@ class FastTransport:
         return reply
 
     def use(self, credentials: Credentials) -> None:
-        """Sign with these from the next request on. Another account may have another address."""
+        """
+        Sign with these from the next request on. Another account may have another address.
+
+        Where no way to it is found batches go through boto3, until there are new credentials again.
+        """
         with self._lock:
             self._credentials = credentials
             if self._client is not None:
                 self._client.use(credentials)
-            route = self._route
-        if route is not None:
-            self._replace(route, self._route_for(credentials, route.target, route.connections))
+            target, route, lost = self._target, self._route, self._standing.lost
+        if not lost:
+            self._take_route(credentials, self._route_for(credentials, target, route))
 
     def close(self) -> None:
         with self._lock:
@@ -132,14 +137,14 @@ class FastTransport:
     def _client_after_fault(self) -> Client | None:
         """None where it cannot be made, such as for want of descriptors: that is no reason to end a load."""
         try:
-            return self._behind_us()
+            return self._fallback()
         except Fatal as problem:
             if not self._without_client:
                 self._without_client = True
                 _log.warning("After a fault batches are not tried through boto3: %s", problem)
             return None
 
-    def _send_behind(self, client: Client, body: bytes, began: int, fault: str) -> Reply:
+    def _send_after_fault(self, client: Client, body: bytes, began: int, fault: str) -> Reply:
         """A try after a fault of one that began in round `began`."""
         try:
             reply = client.send(body)
@@ -161,42 +166,46 @@ class FastTransport:
     def _note(self, change: Callable[[Standing], Standing]) -> bool:
         """Whether the fast path steps aside by this."""
         with self._lock:
-            self._standing = change(self._standing)
-            lost, route = self._standing.lost, self._route
-        return lost and route is not None and self._replace(route, None)
+            before, self._standing = self._standing, change(self._standing)
+            if before.lost or not self._standing.lost:
+                return False
+            route, self._route = self._route, None
+        if route is not None:
+            route.connections.close()
+        return True
 
-    def _behind_us(self) -> Client:
+    def _fallback(self) -> Client:
         with self._lock:
             if self._client is None:
-                self._client = self._behind.client(self._credentials)
+                self._client = self._botocore.client(self._credentials)
             return self._client
 
-    def _replace(self, before: _Route, after: _Route | None) -> bool:
-        """False where `before` was replaced by another thread meanwhile, which holds."""
+    def _take_route(self, credentials: Credentials, route: _Route | None) -> None:
+        """From the next request on, unless it is too late for that: see `use` and `_note`."""
         with self._lock:
-            current = self._route is before
-            if current:
-                self._route = after
-        left = before if current else after
-        if left is not None and (after is None or before.connections is not after.connections):
+            left = route
+            if self._credentials is credentials and not self._standing.lost:
+                left, self._route = self._route, route
+                if route is not None:
+                    self._target = route.target
+            stays = self._route
+        if left is not None and (stays is None or stays.connections is not left.connections):
             left.connections.close()
-        return current
 
-    def _route_for(
-        self, credentials: Credentials, target: Target, connections: Connections | None = None
-    ) -> _Route | None:
-        """`connections` are to `target`. None where batches can only go through botocore."""
+    def _route_for(self, credentials: Credentials, target: Target, before: _Route | None) -> _Route | None:
+        """To `target` if that is their account's; `before` is the present one. None: only botocore can."""
         try:
             if target.account_id != credentials.account_id:
-                found = self._behind.target(credentials)
+                found = self._botocore.target(credentials)
                 if found is None:
                     return None
-                target, connections = found, None
+                target = found
+            kept = before.connections if before is not None and before.target is target else None
             return _Route(
                 target,
                 target.request_start(),
                 target.signer(credentials),
-                connections or Connections(target.host, target.port, target.ca_file, **self._timeouts),
+                kept or Connections(target.host, target.port, target.ca_file, **self._timeouts),
             )
         except (BadConnection, ValueError) as problem:
             _log.warning("Batches go through boto3: %s", problem)

@@ -7,7 +7,7 @@ from re import compile as pattern
 from urllib.parse import urlsplit
 
 from loader.decisions.http1 import request_start
-from loader.decisions.sigv4 import Signer
+from loader.decisions.sigv4 import Signer, check_credentials
 from loader.edges.credentials import Credentials
 
 _CONTENT_TYPE = "application/x-amz-json-1.0"
@@ -71,6 +71,10 @@ def target_of(
 
     Raises Unsuited where a signature made here for the same request is not the same.
     """
+    try:
+        check_credentials(credentials.access_key, credentials.token)
+    except ValueError as problem:
+        raise Unsuited(f"there are {problem}") from problem
     authorization = headers.get("authorization", "")
     scope = _SCOPE.fullmatch(authorization)
     if scope is None:
@@ -91,7 +95,8 @@ def target_of(
         account_id=credentials.account_id,
     )
     if not _signs_alike(target, credentials, body, headers):
-        raise Unsuited(f"requests to {url} are signed in a way of their own")
+        # Less what else a URL can hold: a password, a query.
+        raise Unsuited(f"requests to {target.host_header}{target.path} are signed in a way of their own")
     return target
 
 

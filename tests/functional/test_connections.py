@@ -16,7 +16,7 @@ from loader.decisions.standing import STRIKES
 from loader.edges import connections
 from loader.edges.clients import Credentials
 from loader.edges.connections import Connections, StaleConnection
-from loader.edges.fast import Behind
+from loader.edges.fast import Fallback
 from loader.errors import ConnectionFault, Fatal
 from tests.functional.raw_server import HANG_UP, RESET, Request, json_reply, raw_server
 from tests.functional.test_fast import BODY, SUCCESS, alone, by_boto3, fast, no_other
@@ -118,7 +118,7 @@ def test_a_client_that_cannot_be_made_is_no_reason_to_end_a_load(caplog: pytest.
 
     answers = iter([HANG_UP, SUCCESS, HANG_UP, SUCCESS])
     with raw_server(lambda request: next(answers)) as server:
-        with closing(fast(server.url, behind=Behind(none, no_other))) as transport:
+        with closing(fast(server.url, fallback=Fallback(none, no_other))) as transport:
             for _ in range(2):
                 with pytest.raises(ConnectionFault):
                     transport.send(BODY)

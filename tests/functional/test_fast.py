@@ -25,7 +25,7 @@ from loader.decisions.wire import (
     request_body,
 )
 from loader.edges.clients import ClientFactory, Credentials
-from loader.edges.fast import Behind, FastTransport
+from loader.edges.fast import Fallback, FastTransport
 from loader.edges.target import Target
 from loader.errors import ConnectionFault
 from tests.functional.raw_server import (
@@ -64,14 +64,16 @@ def no_other(_: Credentials) -> Any:
 
 def fast(url: str, credentials: Credentials = KEYS, **options: Any) -> FastTransport:
     """With a real boto3 client behind it."""
-    behind = Behind(lambda keys: factory(url, keys).transport("cities"), lambda keys: target_at(url, keys))
-    options = {"behind": behind, **options}
+    fallback = Fallback(
+        lambda keys: factory(url, keys).transport("cities"), lambda keys: target_at(url, keys)
+    )
+    options = {"fallback": fallback, **options}
     return FastTransport(target_at(url, credentials), credentials, **options)
 
 
 def alone(url: str, **options: Any) -> FastTransport:
     """With nothing behind it: whatever asks for botocore fails the test."""
-    return fast(url, behind=Behind(no_other, no_other), **options)
+    return fast(url, fallback=Fallback(no_other, no_other), **options)
 
 
 def by_boto3(request: Request) -> bool:
@@ -404,7 +406,7 @@ def test_nobody_at_the_endpoint_is_a_fault_of_which_nothing_was_sent() -> None:
 def test_an_address_that_cannot_be_is_a_fault_of_which_nothing_was_sent() -> None:
     target = replace(target_at("http://127.0.0.1:1"), host="x" * 70)
     with (
-        closing(FastTransport(target, KEYS, Behind(no_other, no_other))) as transport,
+        closing(FastTransport(target, KEYS, Fallback(no_other, no_other))) as transport,
         pytest.raises(ConnectionFault, match=r"^Could not find the address of x{70} \(.+\)\.$") as caught,
     ):
         transport.send(BODY)
@@ -540,7 +542,7 @@ def test_the_client_behind_is_made_once_and_has_the_newest_credentials() -> None
             made.append(keys)
             return factory(server.url, keys).transport("cities")
 
-        with closing(fast(server.url, behind=Behind(client, no_other))) as transport:
+        with closing(fast(server.url, fallback=Fallback(client, no_other))) as transport:
             transport.use(Credentials("second", "s"))
             for _ in range(2):
                 with pytest.raises(ConnectionFault):
@@ -561,7 +563,7 @@ def test_credentials_of_another_account_go_to_its_own_address() -> None:
             return target_at(second.url, keys)
 
         keys = Credentials("a", "s", None, "111122223333")
-        with closing(fast(first.url, keys, behind=Behind(no_other, other_target))) as transport:
+        with closing(fast(first.url, keys, fallback=Fallback(no_other, other_target))) as transport:
             transport.send(BODY)
             transport.use(Credentials("b", "s", None, "111122223333"))
             transport.send(BODY)
@@ -577,8 +579,8 @@ def test_a_worker_that_starts_with_credentials_of_another_account_asks_first() -
     with raw_server(lambda request: SUCCESS) as server:
         target = target_at(server.url, Credentials("a", "s", None, "111122223333"))
         other = replace(target, port=1)
-        behind = Behind(no_other, lambda keys: target_at(server.url, keys))
-        with closing(FastTransport(other, Credentials("b", "s"), behind)) as transport:
+        fallback = Fallback(no_other, lambda keys: target_at(server.url, keys))
+        with closing(FastTransport(other, Credentials("b", "s"), fallback)) as transport:
             assert transport.send(BODY).status == 200
 
 
@@ -601,8 +603,8 @@ def test_where_the_new_account_cannot_be_reached_fast_boto3_goes_on(
         def other_target(keys: Credentials) -> Target | None:
             return None if how == "none" else replace(target_at(server.url, keys), ca_file="/no/such.pem")
 
-        client = Behind(lambda keys: factory(server.url, keys).transport("cities"), other_target)
-        with closing(fast(server.url, behind=client)) as transport:
+        client = Fallback(lambda keys: factory(server.url, keys).transport("cities"), other_target)
+        with closing(fast(server.url, fallback=client)) as transport:
             transport.send(BODY)
             transport.use(Credentials("b", "s", None, "444455556666"))
             transport.send(BODY)

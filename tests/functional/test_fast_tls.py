@@ -13,7 +13,7 @@ import pytest
 
 from loader.decisions.wire import request_body
 from loader.edges.clients import ClientFactory, Credentials
-from loader.edges.fast import Behind, FastTransport
+from loader.edges.fast import Fallback, FastTransport
 from loader.edges.target import Target
 from loader.errors import ConnectionFault
 from tests.certificates import Authority
@@ -54,7 +54,7 @@ def no_other(_: Credentials) -> Any:
 
 @contextmanager
 def fast(url: str, **options: Any) -> Iterator[FastTransport]:
-    with closing(FastTransport(target_at(url), KEYS, Behind(no_other, no_other), **options)) as transport:
+    with closing(FastTransport(target_at(url), KEYS, Fallback(no_other, no_other), **options)) as transport:
         yield transport
 
 
@@ -246,7 +246,7 @@ def test_certificates_that_cannot_be_read_leave_it_to_boto3(caplog: pytest.LogCa
         def client(keys: Credentials) -> Any:
             return ClientFactory("eu-west-1", server.url, keys, 1).transport("cities")
 
-        with closing(FastTransport(target, KEYS, Behind(client, no_other))) as transport:
+        with closing(FastTransport(target, KEYS, Fallback(client, no_other))) as transport:
             assert transport.send(BODY).status == 200
     (warning,) = [record.getMessage() for record in caplog.records]
     assert warning == (

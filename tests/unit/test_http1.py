@@ -191,12 +191,40 @@ def test_whether_the_connection_can_be_kept(head: bytes, keeps: bool) -> None:
         (CHUNKED + b" 5\r\nhello\r\n", "a chunk begins without its size"),
         (CHUNKED + b"5\nhello\r\n", "a chunk begins with"),
         (CHUNKED + b"5;\n\r\nhello\r\n", "a chunk begins with"),
-        (CHUNKED + b"0\r\nno trailer\r\n\r\n", "a header named 'no trailer'"),
+        (CHUNKED + b"0\r\nno trailer\r\n\r\n", "its trailer has a line of 10 bytes that is no header"),
         (b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n", "another protocol"),
     ],
 )
 def test_a_reply_that_is_none_is_told_by_what_is_odd(data: bytes, said: str) -> None:
     assert said in refusal(data)
+
+
+SECRET = b'{"UnprocessedItems":{"t":[{"PutRequest":{"Item":{"name":{"S":"Jane Doe"}}}}]}}'
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        SECRET + b"\r\n",
+        b"5\r\n" + SECRET + b"\r\n",
+        b"5;" + SECRET + b"\0\r\n",
+        b"0\r\n" + SECRET + b"\r\n\r\n",
+        b"0\r\n\r\n" + SECRET,
+    ],
+)
+def test_nothing_of_a_body_is_quoted(body: bytes) -> None:
+    """It can be a piece of somebody's data, and goes to the log."""
+    said = refusal(CHUNKED + body)
+    assert not any(word in said for word in ("Unprocessed", "PutRequest", "Jane"))
+
+
+def test_the_head_of_a_reply_is_told_from_that_of_an_interim_one() -> None:
+    reader = ReplyReader()
+    told = []
+    for piece in (b"HTTP/1.1 1", b"00 Continue\r\n\r\n", OK, b"Content-Length: 2\r\n\r\n", b"{}"):
+        reader.feed(piece)
+        told.append(reader.answered)
+    assert told == [False, False, False, True, True]
 
 
 @pytest.mark.parametrize(

@@ -42,3 +42,12 @@ def test_a_fault_from_before_an_answer_does_not_count_behind_it() -> None:
     began = Standing()
     standing = began.overtaken(began.round).answered()
     assert standing.overtaken(began.round) == standing
+
+
+def test_what_is_lost_stays_lost_whatever_was_still_under_way() -> None:
+    standing = Standing()
+    for _ in range(STRIKES):
+        standing = standing.overtaken(standing.round)
+    assert standing.answered().lost
+    assert standing.failed().lost
+    assert standing.overtaken(standing.round).lost

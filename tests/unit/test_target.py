@@ -94,9 +94,20 @@ def test_other_ways_of_signing_are_left_to_botocore(headers: dict[str, str]) -> 
         target_of("http://localhost:1/", headers, b"{}", "/ca.pem", KEYS)
 
 
-def test_credentials_that_cannot_stand_in_a_header_are_left_to_botocore() -> None:
-    with pytest.raises(Unsuited, match="a way of their own"):
-        found("http://localhost:1/", Credentials("AK ID", "secret"))
+@pytest.mark.parametrize(
+    "keys",
+    [Credentials("AK ID", "secret"), Credentials("", "secret"), Credentials("AKID", "secret", "tökén")],
+)
+def test_credentials_that_cannot_stand_in_a_header_are_left_to_botocore(keys: Credentials) -> None:
+    with pytest.raises(Unsuited, match="characters that cannot stand in a header") as caught:
+        found("http://localhost:1/", keys)
+    assert not any(text and text in str(caught.value) for text in (keys.access_key, keys.token, "localhost"))
+
+
+def test_a_password_within_a_url_is_not_told() -> None:
+    with pytest.raises(Unsuited) as caught:
+        found("http://user:pass%20word@localhost:1/a//b/?key=value")
+    assert str(caught.value) == "requests to localhost:1/a//b/ are signed in a way of their own"
 
 
 def test_the_head_of_a_request_names_the_host_and_asks_for_no_compression() -> None:
