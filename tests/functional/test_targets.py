@@ -179,7 +179,7 @@ def test_a_proxy_for_others_is_none(
 def test_a_url_that_botocore_spells_anew_is_left_to_it(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, "loader"):
         assert find(url="http://127.0.0.1:1/a%20b") is None
-    assert "Batches go through boto3: requests to http://127.0.0.1:1/a%20b are signed in" in caplog.text
+    assert "Batches go through boto3: requests to 127.0.0.1:1/a%20b are signed in" in caplog.text
 
 
 def test_a_client_that_was_asked_where_to_still_sends(monkeypatch: pytest.MonkeyPatch) -> None:
