@@ -5,19 +5,21 @@ import os
 import platform
 import shlex
 import shutil
+import ssl
 import subprocess
 import sys
 import tempfile
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
-from perf import certificates
 from perf.inputs import Input, cache
 from perf.processes import ROOT, Run, environment, run
+from tests.certificates import Authority
 
 TABLE = "t"
 TIMEOUT = 900.0
@@ -53,10 +55,21 @@ class Measured:
 
 
 class Sink:
-    def __init__(self, port: int, latency_ms: float, *, tls: bool) -> None:
+    """`ca_file` holds the certificate to trust where it speaks TLS."""
+
+    def __init__(self, port: int, latency_ms: float, ca_file: str | None) -> None:
         self._port = port
         self._latency = latency_ms
-        self.tls = tls
+        self._ca_file = ca_file
+
+    @property
+    def tls(self) -> bool:
+        return self._ca_file is not None
+
+    @property
+    def trusted(self) -> dict[str, str]:
+        """The environment in which AWS's libraries, and ours, trust it."""
+        return {} if self._ca_file is None else {"AWS_CA_BUNDLE": self._ca_file}
 
     @property
     def endpoint(self) -> str:
@@ -70,7 +83,7 @@ class Sink:
 
     def _ask(self, method: str, path: str) -> dict[str, Any]:
         request = urllib.request.Request(self.endpoint + path, method=method)
-        context = certificates.context() if self.tls else None
+        context = ssl.create_default_context(cafile=self._ca_file) if self.tls else None
         opener = urllib.request.build_opener(
             urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context)
         )
@@ -82,14 +95,16 @@ class Sink:
 @contextmanager
 def sink(latency_ms: float, *, tls: bool = False) -> Iterator[Sink]:
     command = [sys.executable, "-m", "perf.sink"]
-    if tls:
-        command += ["--tls", *certificates.server()]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            assert process.stdout is not None
-            yield Sink(int(process.stdout.readline()), latency_ms, tls=tls)
-        finally:
-            process.kill()
+    ca_file = None
+    with ExitStack() as stack:
+        if tls:
+            authority = Authority(Path(stack.enter_context(tempfile.TemporaryDirectory())))
+            ca_file = str(authority.path)
+            command += ["--tls", str(authority.server_file("127.0.0.1"))]
+        process = stack.enter_context(subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True))
+        stack.callback(process.kill)
+        assert process.stdout is not None
+        yield Sink(int(process.stdout.readline()), latency_ms, ca_file)
 
 
 def loader(name: str, told: str, *options: str, share: float = 1.0) -> Contender:
@@ -130,7 +145,7 @@ def load(contender: Contender, data: Input, into: Sink, *, memory: bool = True) 
     with tempfile.TemporaryDirectory() as folder:
         places = {"path": data.path, "endpoint": into.endpoint, "table": TABLE, "folder": folder}
         command = [part.format(**places) for part in contender.command]
-        found = run(command, environment(**certificates.trusted()), TIMEOUT, memory=memory)
+        found = run(command, environment(**into.trusted), TIMEOUT, memory=memory)
     stats = into.stats()
     check(contender.name, stats, data)
     span = stats["last"] - stats["first"]

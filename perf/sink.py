@@ -1,7 +1,7 @@
 """
 A server that takes batches and remembers only their sum: cheaper than any client that is measured against it.
 
-    python -m perf.sink [--port 0] [--tls CERTIFICATE KEY]
+    python -m perf.sink [--port 0] [--tls FILE]
 
 Prints its port. Answers DescribeTable and BatchWriteItem, the latter after a latency that is set by
 `POST /reset?latency_ms=10`; `GET /stats` tells what came since. One thread, one epoll, replies made before.
@@ -231,12 +231,12 @@ class Sink:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m perf.sink", description=__doc__)
     parser.add_argument("--port", type=int, default=0)
-    parser.add_argument("--tls", nargs=2, metavar=("CERTIFICATE", "KEY"))
+    parser.add_argument("--tls", metavar="FILE", help="with its key and certificate")
     asked = parser.parse_args()
     tls = None
     if asked.tls:
         tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        tls.load_cert_chain(*asked.tls)
+        tls.load_cert_chain(asked.tls)
     sink = Sink(asked.port, tls)
     print(sink.port, flush=True)
     sink.serve()

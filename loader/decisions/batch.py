@@ -5,6 +5,7 @@ from itertools import groupby
 from operator import attrgetter
 from typing import NamedTuple
 
+from loader.config import BATCH_LIMIT
 from loader.decisions.wire import BETWEEN_ITEMS, join_items, split_items
 
 BODY_LIMIT = 16 << 20
@@ -42,11 +43,13 @@ class Batch:
     The items of one request, joined as its body has them (`json`).
 
     Nearly all batches are built, sent and written as a whole, so the items are made only when somebody asks.
+    Raises ValueError unless they are 1 to 25.
     """
 
     __slots__ = ("_items", "failures", "json", "shares")
 
     def __init__(self, items: Sequence[Item]) -> None:
+        _require_batch(len(items))
         self._items: tuple[Sequence[int], Sequence[Item]] = ((), items)
         self.json = join_items([item.json for item in items])
         self.failures = max(item.failures for item in items)
@@ -55,6 +58,7 @@ class Batch:
     @classmethod
     def ready(cls, shard: int, entries: Sequence[int], json: bytes) -> "Batch":
         """`json` are the items, joined, of these entries of a shard, with no older rows behind them."""
+        _require_batch(len(entries))
         self = cls.__new__(cls)
         self._items = (entries, ())
         self.json = json
@@ -81,6 +85,11 @@ class Batch:
             ]
             self._items = (entries, items)
         return items
+
+
+def _require_batch(items: int) -> None:
+    if not 1 <= items <= BATCH_LIMIT:
+        raise ValueError(f"a batch of {items} items")
 
 
 def shares_of(items: Iterable[Item]) -> tuple[Share, ...]:

@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from loader.config import BATCH_LIMIT
+
 
 class Reply(NamedTuple):
     """An HTTP reply as it came: header names in lower case, the body not decompressed."""
@@ -166,8 +168,11 @@ def request_body(table: str, items: Sequence[bytes], *, per_index: bool) -> byte
     """
     The JSON body that puts `items` into `table`: DynamoDB JSON objects in UTF-8, or some joined already.
 
-    `per_index` asks for the write units of each index apart; the sum is the same.
+    `per_index` asks for the write units of each index apart; the sum is the same. Raises ValueError unless
+    they are 1 to 25; for what is joined already `Batch` has seen to that.
     """
+    if not 1 <= len(items) <= BATCH_LIMIT:
+        raise ValueError(f"a batch of {len(items)} items")
     before = b'{"RequestItems":{', orjson.dumps(table), b":[", _BEFORE_ITEM
     return b"".join((*before, join_items(items), _END_PER_INDEX if per_index else _END_TOTAL))
 

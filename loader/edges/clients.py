@@ -39,7 +39,6 @@ __all__ = [
 
 DEFAULT_REGION = "us-east-1"
 
-_READ_TIMEOUT = READ_TIMEOUT
 # Before anything has begun, a wrong address is told soon. In seconds.
 _FIRST_CONNECT_TIMEOUT = 3
 
@@ -387,7 +386,7 @@ def _boto3_client(session: Any, factory: ClientFactory, held: HandedDown, connec
         retries={"mode": "legacy", "total_max_attempts": 1},
         max_pool_connections=factory.connections,
         connect_timeout=connect_timeout,
-        read_timeout=_READ_TIMEOUT,
+        read_timeout=READ_TIMEOUT,
         tcp_keepalive=True,
         parameter_validation=False,
         # `auto` would ask the metadata service where it is.

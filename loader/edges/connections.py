@@ -5,6 +5,7 @@ import socket
 import ssl
 import struct
 import time
+from abc import ABC, abstractmethod
 from collections import deque
 from contextlib import suppress
 
@@ -178,7 +179,7 @@ class Connections:
         return f"The connection to {self._where} broke before a whole reply had come ({_words(error)})."
 
 
-class _Connection:
+class _Connection(ABC):
     """A connection that is ready for a request. After any error it is good for nothing but to be closed."""
 
     def __init__(self, opened: socket.socket, timeout: float) -> None:
@@ -253,9 +254,9 @@ class _Connection:
             data = self._socket.recv(_PIECE)
         return reader.end()
 
+    @abstractmethod
     def _receive_now(self) -> bytes:
         """What came already; nothing also where the other side has closed, which the next call tells."""
-        raise NotImplementedError
 
 
 class _TlsConnection(_Connection):

@@ -17,7 +17,7 @@ from loader.edges.source import Source
 from loader.engines.outcomes import Outcomes
 from loader.model import Dialect, Problem, Reject, RejectCode
 
-_TOGETHER = 50
+_CSV_RECORDS = 50
 """Records given to the csv module at a time; more only takes memory."""
 
 _UNCLOSED = Problem(
@@ -134,7 +134,7 @@ class Builder:
                     del gathered[:size]
         rest += plain + quoted
 
-    def _parsed(self, shard: int, gathered: list[tuple[int, bytes]], apart: list[int]) -> Iterator[Batch]:
+    def _parsed(self, shard: int, gathered: list[_Record], apart: list[int]) -> Iterator[Batch]:
         entries, records = zip(*gathered, strict=True)
         header, dialect = self._rules.schema.header, self._rules.dialect
         json = None
@@ -172,8 +172,8 @@ class Builder:
         self, shard: int, which: Sequence[int]
     ) -> Iterator[tuple[int, list[str] | Problem]]:
         header = self._rules.schema.header
-        for at in range(0, len(which), _TOGETHER):
-            numbers, records = self._read(shard, which[at : at + _TOGETHER])
+        for at in range(0, len(which), _CSV_RECORDS):
+            numbers, records = self._read(shard, which[at : at + _CSV_RECORDS])
             rows = parse_records(records, header, self._rules.dialect)
             for entry, row in zip(numbers, rows, strict=True):
                 skipped = self._skips and not self._rules.include_superseded

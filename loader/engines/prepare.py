@@ -37,7 +37,7 @@ BYTES_A_WORKER = 1 << 20
 """A worker costs a quarter of a second to start; by default there is none for less than this."""
 
 UNITS_A_WORKER = 25_000
-"""Write units a second that a worker is sure to use up: a quarter of what one does here (RESULTS.md)."""
+"""Write units a second that a worker is sure to use up: less than a fifth of what one does (RESULTS.md)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,9 +160,7 @@ def prepare(config: LoadConfig, stack: ExitStack) -> Prepared:
 
 
 def _cores() -> tuple[int, ...]:
-    """
-    Those that workers may keep to. Each load begins at another, so that two loads do not meet on one.
-    """
+    """Those that workers may keep to. Each load begins at another, so that two loads do not meet on one."""
     cores = machine.cores()
     if len(cores) < 2:
         return ()

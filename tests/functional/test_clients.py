@@ -445,7 +445,7 @@ def test_a_connection_that_breaks_is_a_fault_and_the_request_may_have_arrived(an
 
 
 def test_a_reply_that_stalls_does_not_hang(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(clients, "_READ_TIMEOUT", 0.3)
+    monkeypatch.setattr(clients, "READ_TIMEOUT", 0.3)
     with (
         raw_server(lambda request: STALL) as server,
         pytest.raises(ConnectionFault, match="timeout") as caught,
@@ -553,44 +553,6 @@ def server() -> Iterator[Server]:
     with start() as running:
         running.create_table("cities", "id:S")
         yield running
-
-
-@pytest.mark.parametrize(
-    ("plan", "kind"),
-    [
-        (FaultPlan(), Written),
-        (FaultPlan(unprocessed_share=1), Written),
-        (FaultPlan(throttle_share=1), Throttled),
-        (FaultPlan(throttle_share=1, throttle_code="ThrottlingException"), Throttled),
-        (FaultPlan(error500_share=1), Transient),
-        (FaultPlan(error503_html_share=1), Transient),
-        (FaultPlan(reset_before_share=1), ConnectionFault),
-        (FaultPlan(reset_after_share=1), ConnectionFault),
-        (FaultPlan(cut_reply_share=1, cut_reply_how="length"), Transient),
-        (FaultPlan(cut_reply_share=1, cut_reply_how="close"), Transient),
-        (FaultPlan(cut_reply_share=1, cut_reply_how="short"), Transient),
-        (FaultPlan(empty200_share=1), Transient),
-        (FaultPlan(html200_share=1), Transient),
-        (FaultPlan(wrong_crc_share=1), Transient),
-    ],
-    ids=lambda value: None if isinstance(value, type) else str(sorted(k for k, v in value.shares() if v)),
-)
-def test_every_fault_of_the_server_is_told_apart(plan: FaultPlan, kind: type, server: Server) -> None:
-    server.set_faults(plan)
-    items = [b'{"id":{"S":"%d"}}' % number for number in range(25)]
-    with closing(factory(server.endpoint).transport()) as transport:
-        try:
-            answer: object = read_reply(
-                transport.send(request_body("cities", items, per_index=True)), "cities"
-            )
-        except ConnectionFault as fault:
-            answer = fault
-    assert isinstance(answer, kind)
-    if isinstance(answer, Written):
-        assert bool(answer.unprocessed) == (plan.unprocessed_share > 0)
-        assert answer.write_units == 25 - len(answer.unprocessed)
-    if isinstance(answer, Throttled):
-        assert [resource.rpartition("/")[2] for _, resource in answer.reasons] == ["cities"]
 
 
 def test_expired_credentials_are_overcome_by_newer_ones(server: Server) -> None:

@@ -627,39 +627,53 @@ def server() -> Iterator[Server]:
         yield running
 
 
+@pytest.mark.parametrize("way", ["fast", "boto3"])
 @pytest.mark.parametrize(
     ("plan", "kind"),
     [
         (FaultPlan(), Written),
         (FaultPlan(unprocessed_share=1), Written),
         (FaultPlan(throttle_share=1), Throttled),
+        (FaultPlan(throttle_share=1, throttle_code="ThrottlingException"), Throttled),
         (FaultPlan(error500_share=1), Transient),
         (FaultPlan(error503_html_share=1), Transient),
         (FaultPlan(reset_before_share=1), ConnectionFault),
         (FaultPlan(reset_after_share=1), ConnectionFault),
-        (FaultPlan(cut_reply_share=1, cut_reply_how="length"), ConnectionFault),
+        # botocore hands over what came of it.
+        (FaultPlan(cut_reply_share=1, cut_reply_how="length"), {"fast": ConnectionFault, "boto3": Transient}),
         (FaultPlan(cut_reply_share=1, cut_reply_how="close"), Transient),
         (FaultPlan(cut_reply_share=1, cut_reply_how="short"), Transient),
         (FaultPlan(empty200_share=1), Transient),
         (FaultPlan(html200_share=1), Transient),
         (FaultPlan(wrong_crc_share=1), Transient),
     ],
-    ids=lambda value: None if isinstance(value, type) else str(sorted(k for k, v in value.shares() if v)),
+    ids=lambda value: (
+        str(sorted(k for k, v in value.shares() if v)) if isinstance(value, FaultPlan) else None
+    ),
 )
-def test_every_fault_of_the_server_is_told_apart(plan: FaultPlan, kind: type, server: Server) -> None:
+def test_every_fault_of_the_server_is_told_apart(
+    plan: FaultPlan, kind: type | dict[str, type], way: str, server: Server
+) -> None:
     server.set_faults(plan)
     items = [b'{"id":{"S":"%d"}}' % number for number in range(25)]
-    with closing(alone(server.endpoint, credentials=KNOWN)) as transport:
+    transport = (
+        alone(server.endpoint, credentials=KNOWN)
+        if way == "fast"
+        else factory(server.endpoint, KNOWN).transport()
+    )
+    with closing(transport):
         try:
             answer: object = read_reply(
                 transport.send(request_body("cities", items, per_index=True)), "cities"
             )
         except ConnectionFault as fault:
             answer = fault
-    assert isinstance(answer, kind)
+    assert isinstance(answer, kind[way] if isinstance(kind, dict) else kind)
     if isinstance(answer, Written):
         assert bool(answer.unprocessed) == (plan.unprocessed_share > 0)
         assert answer.write_units == 25 - len(answer.unprocessed)
+    if isinstance(answer, Throttled):
+        assert [resource.rpartition("/")[2] for _, resource in answer.reasons] == ["cities"]
 
 
 def test_the_server_compares_signatures(server: Server) -> None:

@@ -129,51 +129,34 @@ def test_a_session_s_factory_finds_the_same(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.parametrize(
-    ("settings", "url"),
+    ("settings", "url", "applies"),
     [
-        ({"HTTPS_PROXY": "http://proxy:3128"}, None),
-        ({"https_proxy": "proxy:3128"}, None),
-        ({"HTTP_PROXY": "http://proxy:3128"}, "http://127.0.0.1:1"),
-        ({"HTTPS_PROXY": "http://proxy:3128", "NO_PROXY": "example.com"}, None),
+        ({"HTTPS_PROXY": "http://proxy:3128"}, None, True),
+        ({"https_proxy": "proxy:3128"}, None, True),
+        ({"HTTP_PROXY": "http://proxy:3128"}, "http://127.0.0.1:1", True),
+        ({"HTTPS_PROXY": "http://proxy:3128", "NO_PROXY": "example.com"}, None, True),
+        ({"HTTP_PROXY": "http://proxy:3128"}, None, False),
+        ({"HTTPS_PROXY": "http://proxy:3128"}, "http://127.0.0.1:1", False),
+        ({"HTTPS_PROXY": "http://proxy:3128", "NO_PROXY": "amazonaws.com"}, None, False),
+        ({"HTTPS_PROXY": "http://proxy:3128", "no_proxy": "example.com,.amazonaws.com"}, None, False),
+        ({"HTTP_PROXY": "http://proxy:3128", "NO_PROXY": "127.0.0.1"}, "http://127.0.0.1:1", False),
+        ({"HTTPS_PROXY": "http://proxy:3128", "NO_PROXY": "*"}, None, False),
     ],
 )
-def test_a_proxy_is_left_to_boto3_and_the_log_says_so(
+def test_a_proxy_for_the_endpoint_is_left_to_boto3_and_the_log_says_so(
     settings: dict[str, str],
     url: str | None,
+    applies: bool,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     for name, value in settings.items():
         monkeypatch.setenv(name, value)
     with caplog.at_level(logging.INFO, "loader"):
-        assert find(url=url) is None
-    (record,) = [record for record in caplog.records if record.name.startswith("loader")]
-    assert record.levelno == logging.INFO
-    assert record.getMessage() == "Batches go through boto3: a proxy is configured for the endpoint."
-
-
-@pytest.mark.parametrize(
-    ("settings", "url"),
-    [
-        ({"HTTP_PROXY": "http://proxy:3128"}, None),
-        ({"HTTPS_PROXY": "http://proxy:3128"}, "http://127.0.0.1:1"),
-        ({"HTTPS_PROXY": "http://proxy:3128", "NO_PROXY": "amazonaws.com"}, None),
-        ({"HTTPS_PROXY": "http://proxy:3128", "no_proxy": "example.com,.amazonaws.com"}, None),
-        ({"HTTP_PROXY": "http://proxy:3128", "NO_PROXY": "127.0.0.1"}, "http://127.0.0.1:1"),
-        ({"HTTPS_PROXY": "http://proxy:3128", "NO_PROXY": "*"}, None),
-    ],
-)
-def test_a_proxy_for_others_is_none(
-    settings: dict[str, str],
-    url: str | None,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    for name, value in settings.items():
-        monkeypatch.setenv(name, value)
-    with caplog.at_level(logging.INFO, "loader"):
-        found(url=url)
-    assert not [record for record in caplog.records if record.name.startswith("loader")]
+        assert (find(url=url) is None) is applies
+    told = [(each.levelno, each.getMessage()) for each in caplog.records if each.name.startswith("loader")]
+    said = (logging.INFO, "Batches go through boto3: a proxy is configured for the endpoint.")
+    assert told == ([said] if applies else [])
 
 
 def test_a_url_that_botocore_spells_anew_is_left_to_it(caplog: pytest.LogCaptureFixture) -> None:

@@ -73,9 +73,13 @@ def test_a_batch_made_ready_of_more_entries_than_items_is_a_bug() -> None:
         _ = Batch.ready(0, [1, 2, 3], join_items([b"{}", b"{}"])).items
 
 
-def test_there_is_no_batch_of_no_items() -> None:
-    with pytest.raises(ValueError, match="empty"):
-        Batch([])
+@pytest.mark.parametrize("count", [0, 26])
+def test_there_is_no_batch_of_no_item_or_of_more_than_25(count: int) -> None:
+    items = [item(number) for number in range(count)]
+    with pytest.raises(ValueError, match=f"a batch of {count} items"):
+        Batch(items)
+    with pytest.raises(ValueError, match=f"a batch of {count} items"):
+        Batch.ready(0, range(count), join_items([each.json for each in items]))
 
 
 def test_a_batch_was_tried_as_often_as_the_item_that_was_tried_most() -> None:

@@ -63,6 +63,12 @@ def test_a_body_of_one_item_is_well_formed() -> None:
     assert body["RequestItems"] == {"t": [{"PutRequest": {"Item": {"id": {"S": "x"}}}}]}
 
 
+@pytest.mark.parametrize("count", [0, 26])
+def test_no_body_is_made_of_no_item_or_of_more_than_25(count: int) -> None:
+    with pytest.raises(ValueError, match=f"a batch of {count} items"):
+        request_body("t", [b"{}"] * count, per_index=False)
+
+
 def test_items_joined_beforehand_make_the_same_body() -> None:
     items = [b'{"id":{"S":"%d"}}' % number for number in range(25)]
     joined = request_body("cities", (join_items(items),), per_index=True)
