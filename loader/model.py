@@ -240,6 +240,7 @@ class Phase(StrEnum):
     INDEXING = "indexing"
     LOADING = "loading"
     WAITING = "waiting"
+    OUTAGE = "waiting for the service"
     DRAINING = "draining"
     DONE = "done"
 

@@ -3,7 +3,8 @@ What follows an answer: pure decisions over what has been tried so far.
 
 Two kinds of waiting are kept apart. A *failing* answer (an error of the service's, no answer at all) says
 that something is broken, and counts towards `max_retries`. A throttle or an unprocessed item is flow
-control: the service is well and asks for patience, so it never counts, however often it comes.
+control: the service is well and asks for patience, so it never counts, however often it comes. Nor does a
+try that fell into an outage (see outage.py), which says nothing of the batch.
 """
 
 from dataclasses import dataclass
@@ -88,9 +89,21 @@ _MAX_DOUBLINGS = 60
 
 
 def decide(
-    policy: RetryPolicy, attempt: Attempt, answer: wire.Answer | ConnectionFault, random: float, *, items: int
+    policy: RetryPolicy,
+    attempt: Attempt,
+    answer: wire.Answer | ConnectionFault,
+    random: float,
+    *,
+    items: int,
+    in_outage: bool = False,
 ) -> Decision:
-    """What follows `answer` to a batch of `items` items; `random` is from [0, 1), a new draw each call."""
+    """
+    What follows `answer` to a batch of `items` items; `random` is from [0, 1), a new draw each call.
+
+    `in_outage`: the try failed with all others, and by now the service can be reached again.
+    """
+    if in_outage:
+        return Resend(_jittered(policy.base, 0, policy.failure_cap, random), attempt)
     match answer:
         case wire.Written(unprocessed=()):
             return _DONE

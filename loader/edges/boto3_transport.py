@@ -42,6 +42,10 @@ class Boto3Transport:
         except BadConnection as problem:
             raise Fatal(str(problem)) from problem
 
+    def probe(self, body: bytes) -> Reply:
+        """As `send`."""
+        return self.send(body)
+
     def use(self, credentials: Credentials) -> None:
         """Sign with these from the next request on."""
         self._client.held.current = credentials

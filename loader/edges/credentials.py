@@ -6,8 +6,11 @@ from typing import Any, Self
 
 from loader.errors import BadConnection
 
-# How long before their expiry credentials are renewed, in seconds: at most half the time they have left.
+# How long before their expiry credentials are renewed, in seconds. At most an eighth of the time they have:
+# a helper whose credentials are short-lived runs hardly more often than they expire. Where that brought none
+# at most half of what is left: there are some more tries, and no storm.
 _RENEWAL_MARGINS = (300, 120, 60, 30, 15, 8, 4, 2, 1)
+_OF_NEW, _OF_OLD = 8, 2
 
 NO_CREDENTIALS = (
     "No AWS credentials were found. Give --profile, or set AWS_PROFILE, or AWS_ACCESS_KEY_ID and"
@@ -62,6 +65,7 @@ class CredentialChain:
             raise BadConnection(NO_CREDENTIALS)
         self._expires = hasattr(self._found, "refresh_needed")
         self._margin = 0
+        self._frozen: Credentials | None = None
 
     def due(self) -> bool:
         """Whether to freeze again."""
@@ -75,14 +79,17 @@ class CredentialChain:
         if self._expires:
             self._found._advisory_refresh_timeout = self._margin
             self._found._mandatory_refresh_timeout = self._margin
+        times = _OF_OLD
         try:
-            frozen = self._found.get_frozen_credentials()
+            found = self._found.get_frozen_credentials()
+            frozen = Credentials(found.access_key, found.secret_key, found.token, found.account_id)
+            times = _OF_OLD if frozen == self._frozen else _OF_NEW
         except Exception as error:
             raise _unavailable(error) from error
         finally:
-            # Shrinks with the time left: a source that fails, or still gives the same, is not stormed.
-            self._margin = next((m for m in _RENEWAL_MARGINS if not self._needed(2 * m)), 0)
-        return Credentials(frozen.access_key, frozen.secret_key, frozen.token, frozen.account_id)
+            self._margin = next((m for m in _RENEWAL_MARGINS if not self._needed(times * m)), 0)
+        self._frozen = frozen
+        return frozen
 
     def _needed(self, seconds: int) -> bool:
         return self._expires and bool(self._found.refresh_needed(refresh_in=seconds))

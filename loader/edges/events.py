@@ -43,13 +43,15 @@ class Report:
     What became of rows since the last report: finished shards, and where the open ones stand.
 
     Both are of the same moment, so adding them up never counts a row twice. `given_up` are the
-    unfinished shards of a worker that was told to drain, `senders` the threads that write.
+    unfinished shards of a worker that was told to drain, `senders` the threads that write, `fault` what
+    stands between the worker and the service, which it waits for then.
     """
 
     finished: tuple[ShardOutcome, ...]
     open: Counts
     given_up: tuple[ShardOutcome, ...] = ()
     senders: int = 0
+    fault: str = ""
 
 
 @dataclass(frozen=True, slots=True)

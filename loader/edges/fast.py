@@ -112,6 +112,23 @@ class FastTransport:
             self._note(Standing.answered)
         return reply
 
+    def probe(self, body: bytes) -> Reply:
+        """
+        The reply to a request that tells only whether the service can be reached, by botocore if not by us.
+
+        Says nothing of the fast path's standing. Raises as `send`.
+        """
+        route = self._route
+        if route is None:
+            return self._fallback().send(body)
+        try:
+            return self._probe_route(route, body)
+        except ConnectionFault:
+            client = self._client_after_fault()
+            if client is None:
+                raise
+            return client.send(body)
+
     def use(self, credentials: Credentials) -> None:
         """
         Sign with these from the next request on. Another account may have another address.
@@ -133,6 +150,13 @@ class FastTransport:
             route.connections.close()
         if client is not None:
             client.close()
+
+    def _probe_route(self, route: _Route, body: bytes) -> Reply:
+        try:
+            return route.send(body, time.time())
+        except StaleConnection:
+            # All that lay idle are closed with it: the next one is new.
+            return route.send(body, time.time())
 
     def _client_after_fault(self) -> Client | None:
         """None where it cannot be made, such as for want of descriptors: that is no reason to end a load."""

@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from functools import partial
 
 from loader.config import LoadConfig
+from loader.edges.credentials import Credentials
 from loader.edges.events import (
     ChunkIndexed,
     Crashed,
@@ -22,6 +23,7 @@ from loader.edges.events import (
 from loader.engines.pipeline import WindowBegins, WindowEnds
 from loader.engines.pool import Died, WorkerPool
 from loader.engines.prepare import Prepared, prepare
+from loader.engines.renewal import Renewal
 from loader.errors import EverythingRejected, LoaderError, Stalled, Stopped, TooManyRejects, WorkerFailed
 from loader.model import IndexTask, Phase, ProgressEvent, ShardOutcome, ShardTask, Summary
 
@@ -32,8 +34,6 @@ TICK = 0.1
 RESUME_HINT = "Give the same command again to continue where it stopped; with --restart it begins anew."
 SOURCE_SECONDS = 5.0
 """How often the files are looked at: a load of hours shall not find out at its end that one has changed."""
-RENEWAL_SECONDS = 30.0
-"""Credentials that were refused are asked for anew no more often than this."""
 DEATHS = 3
 """A shard that this many workers died of is not tried again."""
 DRAIN_SECONDS = 60.0
@@ -93,9 +93,11 @@ class _Load:
         self._last_rows = -1
         self._next_tick = self._began
         self._next_source_check = self._began + SOURCE_SECONDS
-        self._next_renewal = self._began
+        self._renewal = Renewal(prepared.session)
         self._idle_deaths = 0
         self._threads = prepared.threads
+        # Workers that wait for the service to come back.
+        self._cut_off: set[int] = set()
 
     def run(self) -> Summary:
         prepared = self._prepared
@@ -213,7 +215,7 @@ class _Load:
             case Died():
                 self._replace(number, message)
             case NeedCredentials():
-                self._renew_refused_credentials()
+                self._hand_down(self._renewal.refused(time.monotonic(), self._ledger.tally.counts.written))
             case Logged():
                 _keep(message)
             case Drained():
@@ -222,6 +224,7 @@ class _Load:
     def _take_report(self, number: int, report: Report) -> None:
         assert self._pool is not None
         self._threads = max(self._threads, report.senders)
+        self._note_outage(number, report.fault)
         for outcome in report.finished:
             self._idle_deaths = 0
             self._pool.settle(number, partial(_is_shard, outcome))
@@ -231,11 +234,24 @@ class _Load:
             self._ledger.shard_given_up(outcome)
         self._ledger.underway(number, report.open)
 
+    def _note_outage(self, number: int, fault: str) -> None:
+        """What stands between a worker and the service; empty where nothing does, or it is gone."""
+        before = bool(self._cut_off)
+        if fault:
+            self._cut_off.add(number)
+        else:
+            self._cut_off.discard(number)
+        if self._cut_off and not before:
+            _log.warning("The service cannot be reached, and the load waits for it: %s", fault)
+        elif before and not self._cut_off:
+            _log.warning("The service answers again.")
+
     def _replace(self, number: int, death: Died) -> None:
         """What a dead worker had in hand goes to a fresh one, but not for ever."""
         assert self._pool is not None
         self._prepared.source.check_unchanged()
         self._ledger.underway(number, None)
+        self._note_outage(number, "")
         self._idle_deaths += not death.open
         if self._idle_deaths >= DEATHS:
             raise WorkerFailed(f"{DEATHS} worker processes in a row died with nothing to do. {self._crash}")
@@ -261,7 +277,7 @@ class _Load:
             return
         self._next_tick = now + TICK
         self._ledger.sync(now)
-        self._renew_credentials()
+        self._hand_down(self._renewal.ahead(now))
         if now >= self._next_source_check:
             self._next_source_check = now + SOURCE_SECONDS
             self._prepared.source.check_unchanged()
@@ -275,20 +291,9 @@ class _Load:
     def _writing(self) -> bool:
         return self._pipeline.writing is not None
 
-    def _renew_credentials(self) -> None:
-        credentials = self._prepared.session.refreshed()
+    def _hand_down(self, credentials: Credentials | None) -> None:
         if credentials is not None and self._pool is not None:
-            self._pool.broadcast(FreshCredentials(credentials))
-
-    def _renew_refused_credentials(self) -> None:
-        """Once for all workers: each of them tells of the same expiry."""
-        now = time.monotonic()
-        if now < self._next_renewal:
-            return
-        self._next_renewal = now + RENEWAL_SECONDS
-        credentials = self._prepared.session.renewed()
-        if credentials is not None and self._pool is not None:
-            _log.info("The service refused the credentials; there are new ones.")
+            _log.info("There are new credentials.")
             self._pool.broadcast(FreshCredentials(credentials))
 
     def _check_limits(self) -> None:
@@ -304,7 +309,9 @@ class _Load:
     def _show(self) -> None:
         if self._phase is not Phase.DRAINING:
             self._phase = (
-                Phase.LOADING
+                Phase.OUTAGE
+                if self._cut_off
+                else Phase.LOADING
                 if self._writing()
                 else Phase.WAITING
                 if self._pipeline.waits

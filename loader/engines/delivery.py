@@ -132,15 +132,20 @@ class Delivery:
         self._settler.note(refused=self._refused, wrote=self._wrote)
         return None
 
-    def answered(self, part: Batch, answer: Answer | ConnectionFault, random: float) -> float:
+    def answered(
+        self, part: Batch, answer: Answer | ConnectionFault, random: float, *, in_outage: bool = False
+    ) -> float:
         """
         Settle what `answer` tells of `part`; the seconds to wait before the next request. `random` is from
-        [0, 1). Raises Fatal, or EverythingRejected, where nothing more can be written.
+        [0, 1); `in_outage`: the try fell into one. Raises Fatal, or EverythingRejected, where nothing more
+        can be written.
         """
         answer, rest = self._read(part, answer)
         if self.attempt.failures != part.failures:
             self.attempt = replace(self.attempt, failures=part.failures)
-        decision = decide(self._settler.policy, self.attempt, answer, random, items=len(part))
+        decision = decide(
+            self._settler.policy, self.attempt, answer, random, items=len(part), in_outage=in_outage
+        )
         if isinstance(decision, Done) and isinstance(answer, Written):
             # So nearly all go, and none of their items is looked at.
             self._settler.wrote_all(part, answer.write_units)

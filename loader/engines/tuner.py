@@ -22,6 +22,8 @@ class Resizable(Protocol):
 
     def resize(self, senders: int) -> None: ...
     def waiting(self) -> bool: ...
+    @property
+    def disturbances(self) -> int: ...
 
 
 class Tuner:
@@ -69,14 +71,16 @@ class Tuner:
 
     def _look(self) -> None:
         look = 0
-        before, at = self._flow(), time.monotonic()
+        before, at, disturbances = self._flow(), time.monotonic(), self._pool.disturbances
         core_before = _CoreTimes()
         while not self._closed.wait(INTERVAL):
             look += 1
             if self._senders is not None:
-                now, now_at = self._flow(), time.monotonic()
-                self._senders = self._tuned(self._senders, before, now, now_at - at)
-                before, at = now, now_at
+                now, now_at, disturbed = self._flow(), time.monotonic(), self._pool.disturbances
+                # What came out around an outage says nothing of how many senders are right.
+                if disturbed == disturbances and not disturbed % 2:
+                    self._senders = self._tuned(self._senders, before, now, now_at - at)
+                before, at, disturbances = now, now_at, disturbed
             if self._core is not None and look % LOOKS_A_CORE == 0:
                 core_now = _CoreTimes()
                 self._core = self._settled(self._core, core_before, core_now)

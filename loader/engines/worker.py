@@ -6,10 +6,10 @@ import os
 import queue
 import signal
 import threading
-import traceback
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 
+from loader.decisions.bugs import trace
 from loader.decisions.index import index_chunk
 from loader.decisions.retry import RetryPolicy
 from loader.decisions.rows import allow_large_cells
@@ -132,6 +132,7 @@ class _Worker:
             self._builder,
             on_failure=self._fail,
             on_denied=self._ask_for_credentials,
+            on_outage=self._reporter.happened,
         )
         self._tuner = Tuner(
             self._writer,
@@ -206,7 +207,7 @@ class _Worker:
             if isinstance(error, LoaderError):
                 self._failure = Halted(error)
             else:
-                self._failure = Crashed("".join(traceback.format_exception(error)))
+                self._failure = Crashed(trace(error))
         self._stop()
 
     def _ask_for_credentials(self) -> None:
@@ -215,7 +216,8 @@ class _Worker:
     def _report(self) -> None:
         # A coordinator that is gone is the listener's business; a report to it is nobody's.
         with contextlib.suppress(BrokenPipeError):
-            self._events.put(replace(self._outcomes.report(), senders=self._writer.senders))
+            writer = self._writer
+            self._events.put(replace(self._outcomes.report(), senders=writer.senders, fault=writer.fault))
 
     def _end(self) -> None:
         self._tuner.close()

@@ -10,12 +10,14 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from loader.decisions.batch import Batch, Item, fill
+from loader.decisions.outage import PROBE, unreached
 from loader.decisions.retry import Attempt, RetryPolicy
 from loader.decisions.wire import Answer, Reply, read_reply, request_body
 from loader.edges.clients import Credentials
 from loader.engines.builder import Builder
 from loader.engines.delivery import Delivery, Settler
 from loader.engines.outcomes import Outcomes
+from loader.engines.reach import Reach
 from loader.errors import ConnectionFault, Fatal
 from loader.model import KeySchema
 
@@ -32,6 +34,9 @@ class Transport(Protocol):
 
     def send(self, body: bytes) -> Reply:
         """The reply as it came. Raises ConnectionFault where there is none, Fatal where there can be none."""
+
+    def probe(self, body: bytes) -> Reply:
+        """As `send`, for a body of which only counts whether anything answers, by whatever way."""
 
     def use(self, credentials: Credentials) -> None: ...
     def close(self) -> None: ...
@@ -62,7 +67,8 @@ class Writer:
 
     A sender that is throttled waits, with what it could not write in its hands: so fewer requests are under
     way as long as the table takes less. `on_failure` is called, by each sender that meets it, with an error
-    after which nothing can be written; `on_denied` when the credentials are refused.
+    after which nothing can be written; `on_denied` when the credentials are refused; `on_outage` when an
+    outage begins and when it ends.
     """
 
     def __init__(
@@ -75,6 +81,7 @@ class Writer:
         *,
         on_failure: Callable[[BaseException], None],
         on_denied: Callable[[], None],
+        on_outage: Callable[[], None],
     ) -> None:
         self._transport = transport
         self._rules = rules
@@ -83,6 +90,7 @@ class Writer:
         self._on_failure = on_failure
         self._random = random.Random()
         self._draining = threading.Event()
+        self._reach = Reach(self._probe, self._draining, on_outage, self._random.random)
         self._queue: queue.SimpleQueue[Batch | None] = queue.SimpleQueue()
         # For the builder to wait on, and what it waits for.
         self._room = threading.Condition()
@@ -127,6 +135,16 @@ class Writer:
     @property
     def senders(self) -> int:
         return self._wanted
+
+    @property
+    def fault(self) -> str:
+        """What keeps the service out of reach now; empty where nothing does."""
+        return self._reach.fault
+
+    @property
+    def disturbances(self) -> int:
+        """How often an outage has begun or ended: odd while there is one."""
+        return self._reach.changes
 
     def waiting(self) -> bool:
         """Batches lie ready that no sender has taken."""
@@ -176,7 +194,8 @@ class Writer:
                     return
                 delivery = Delivery(self._settler, batch, attempt)
                 while part := delivery.next_part():
-                    wait = delivery.answered(part, self._ask(part), self._random.random())
+                    answer, in_outage = self._try(part)
+                    wait = delivery.answered(part, answer, self._random.random(), in_outage=in_outage)
                     if self._draining.wait(wait) if wait else self.draining():
                         raise Draining
                 left, attempt = delivery.left, delivery.attempt
@@ -217,6 +236,15 @@ class Writer:
             self._queue.put(Batch(rest))
         return Batch(batch)
 
+    def _try(self, part: Batch) -> tuple[Answer | ConnectionFault, bool]:
+        """The answer to one try, and whether it fell into an outage, which is over by then."""
+        mark = self._reach.mark()
+        answer = self._ask(part)
+        if unreached(answer):
+            return answer, self._reach.lost(mark)
+        self._reach.answered()
+        return answer, False
+
     def _ask(self, part: Batch) -> Answer | ConnectionFault:
         rules = self._rules
         body = request_body(rules.table, (part.json,), per_index=rules.per_index)
@@ -224,6 +252,13 @@ class Writer:
             return read_reply(self._transport.send(body), rules.table)
         except ConnectionFault as fault:
             return fault
+
+    def _probe(self) -> str | None:
+        try:
+            answer = read_reply(self._transport.probe(PROBE), self._rules.table)
+        except ConnectionFault as fault:
+            return str(fault)
+        return "What answers there is not the service." if unreached(answer) else None
 
     def _account(self, size: int) -> None:
         with self._room:

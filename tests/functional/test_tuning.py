@@ -64,9 +64,10 @@ def test_a_number_of_senders_that_is_given_stays(server: Server, tmp_path: Path)
 class Pool:
     """Senders that are only counted, and have as much to do as one likes."""
 
-    def __init__(self) -> None:
+    def __init__(self, disturbances: int = 0) -> None:
         self.sizes: list[int] = []
         self.resized = threading.Event()
+        self.disturbances = disturbances
 
     def resize(self, senders: int) -> None:
         self.sizes.append(senders)
@@ -76,8 +77,8 @@ class Pool:
         return True
 
 
-def tune(flow: Callable[[], Flow], *, adapts: bool) -> list[int]:
-    pool = Pool()
+def tune(flow: Callable[[], Flow], *, adapts: bool, disturbances: int = 0) -> list[int]:
+    pool = Pool(disturbances)
     failures: list[BaseException] = []
     tuner = Tuner(pool, flow, failures.append, adapts=adapts, core=None, cores=())
     tuner.start()
@@ -95,6 +96,16 @@ def test_a_throttled_worker_has_fewer_senders() -> None:
         return Flow(written=10 * done, throttled=done)
 
     assert tune(flow, adapts=True)[0] == FIRST * 3 // 4
+
+
+def test_what_comes_out_of_an_outage_changes_nothing() -> None:
+    began = time.monotonic()
+
+    def flow() -> Flow:
+        return Flow(written=1, throttled=int(1000 * (time.monotonic() - began)))
+
+    assert tune(flow, adapts=True, disturbances=0) != []
+    assert tune(flow, adapts=True, disturbances=1) == []
 
 
 def test_a_worker_that_does_not_adapt_is_left_alone() -> None:

@@ -65,9 +65,14 @@ def read_batch(state: State, request_items: Any) -> list[Write]:
     if type(request_items) is not dict or not all(type(of) is list for of in request_items.values()):
         raise malformed("Unexpected value type in payload")
     count = sum(map(len, request_items.values()))
-    state.stats.batch_sizes[count] += 1
+    if request_items:
+        state.stats.batch_sizes[count] += 1
     if not all(request_items.values()) or not request_items:
-        state.stats.violation("0 items in a BatchWriteItem or for one of its tables")
+        if request_items:
+            state.stats.violation("0 items for a table of a BatchWriteItem")
+        else:
+            # How a client may ask, free of charge, whether anybody is there.
+            state.stats.probes += 1
         raise invalid(
             "1 validation error detected: Value at 'requestItems' failed to satisfy constraint: "
             "Member must have length greater than or equal to 1"
@@ -119,5 +124,5 @@ def apply_writes(state: State, writes: Iterable[Write]) -> Applied:
     for name, charge in charges.items():
         state.tables[name].write_units += charge.total
         state.stats.write_units += charge.total
-    state.stats.applied += len(done)
+    state.stats.count_applied(len(done), state.wall())
     return Applied(done, left, charges)

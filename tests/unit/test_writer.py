@@ -61,6 +61,9 @@ class Line:
         }
         return Reply(200, {}, orjson.dumps(said))
 
+    def probe(self, body: bytes) -> Reply:
+        return Reply(400, {}, b'{"__type":"com.amazon.coral.validate#ValidationException"}')
+
     def use(self, credentials: Credentials) -> None:
         raise AssertionError("nobody has new credentials here")
 
@@ -107,6 +110,7 @@ class Bench:
             builder,
             on_failure=self._fail,
             on_denied=lambda: self._fail(AssertionError("denied")),
+            on_outage=lambda: self._fail(AssertionError("outage")),
         )
         self.writer.resize(threads)
         # What a builder has handed over, in the thread that does.
