@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 from collections.abc import Iterable
 
 import numpy as np
@@ -10,14 +11,15 @@ from numpy.typing import NDArray
 from loader.decisions.plan import ENTRY
 from loader.errors import DiskFailed
 
-_WRITE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+_WRITE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_NAME = re.compile(r"window-\d+\.index")
 
 
 class Spool:
     """
     One file a window in `directory`: its entries (plan.ENTRY, 16 bytes each) in sorted order, nothing else.
 
-    What a run that was killed left there is of no use: windows are indexed again, and their files replaced.
+    What a run that was killed left there is of no use, since windows are indexed again: see sweep.py.
     """
 
     def __init__(self, directory: str) -> None:
@@ -27,9 +29,15 @@ class Spool:
         return os.path.join(self._directory, f"window-{window}.index")
 
     def write(self, window: int, pieces: Iterable[NDArray[np.void]]) -> str:
-        """Write the pieces one behind the other; the path of the file. Raises DiskFailed, leaving none."""
+        """
+        Write the pieces one behind the other; the path of the file. Raises DiskFailed, leaving none.
+
+        A file that is there, or a link, is not written to: it is taken away.
+        """
         path = self.path_of(window)
         try:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path)
             descriptor = os.open(path, _WRITE_FLAGS, 0o600)
             try:
                 for piece in pieces:
@@ -55,6 +63,11 @@ class Spool:
             pass
         except OSError as error:
             raise DiskFailed(f"{path} cannot be removed: {error.strerror}.") from error
+
+
+def is_spool_file(name: str) -> bool:
+    """Whether a file of this name is one that `Spool` makes."""
+    return _NAME.fullmatch(name) is not None
 
 
 def read_entries(path: str, start: int, stop: int) -> NDArray[np.void]:

@@ -21,6 +21,7 @@ from loader.edges.lock import FileLock
 from loader.edges.rejects import RejectFile, default_path, discard_part, require_free
 from loader.edges.source import Source
 from loader.edges.spool import Spool
+from loader.edges.sweep import sweep
 from loader.edges.table import describe
 from loader.edges.target import Target
 from loader.engines.builder import BuildRules
@@ -29,7 +30,7 @@ from loader.engines.pipeline import Pipeline
 from loader.engines.windows import Cutter, Place
 from loader.engines.worker import WorkerSetup
 from loader.engines.writer import WriterRules
-from loader.errors import BadState
+from loader.errors import BadState, DiskFailed
 from loader.model import Dialect, TableDescription
 
 MIN_DEFAULT_WINDOW = 16 << 20
@@ -124,7 +125,8 @@ def prepare(config: LoadConfig, stack: ExitStack) -> Prepared:
         config.state_dir or default_state_dir(os.environ),
         state_name(table.endpoint, table.arn, [span.identity.path for span in source.files]),
     )
-    lock = stack.enter_context(FileLock(os.path.join(directory, LOCK)))
+    lock = stack.enter_context(_lock(directory))
+    sweep(os.path.dirname(directory), directory)
     head, resume, late_writes = _resume_or_begin(config, directory, now, source)
     try:
         rejects = RejectFile.open(
@@ -136,9 +138,12 @@ def prepare(config: LoadConfig, stack: ExitStack) -> Prepared:
         )
         stack.callback(rejects.close)
         journal = Journal.create(directory, head) if resume is None else Journal.resume(directory, resume)
-    except BaseException:
+    except BaseException as error:
         if resume is None:
             _forget(directory, lock)
+        if isinstance(error, DiskFailed):
+            # Nothing is under way yet that would have to be kept.
+            raise BadState(f"{error} Make room there, or choose another --state-dir.") from error
         raise
     stack.callback(journal.close)
     return Prepared(
@@ -270,6 +275,16 @@ def _first_place(source: Source, resume: Resume | None) -> Place:
         return Place(line.next_file, line.stop, line.next_line)
     first = source.files[0]
     return Place(0, first.base + first.data_start, first.first_line)
+
+
+def _lock(directory: str) -> FileLock:
+    try:
+        return FileLock(os.path.join(directory, LOCK))
+    except BadState:
+        # Where there is anything in it, such as the lock of another run, it stays.
+        with contextlib.suppress(OSError):
+            os.rmdir(directory)
+        raise
 
 
 def _forget(directory: str, lock: FileLock) -> None:

@@ -1,0 +1,60 @@
+"""What runs that were killed left in the state directory, and no run will ask for again."""
+
+import logging
+import os
+import re
+import time
+from contextlib import suppress
+
+from loader.edges.journal import JOURNAL, LOCK
+from loader.edges.lock import open_locked
+from loader.edges.spool import is_spool_file
+from loader.errors import BadState
+
+_log = logging.getLogger(__name__)
+
+_OF_A_LOAD = re.compile(r"-[0-9a-f]{16}\Z")
+_OLD_SECONDS = 3600.0
+"""A directory without a journal may be of a run that begins just now; one so old is of none."""
+
+
+def sweep(base: str, own: str) -> None:
+    """
+    Remove the spool files of dead runs below the state directory `base`; checkpoints stay.
+
+    `own` is the directory of the load that begins, which holds its lock: what is there is of an earlier run
+    of it. What cannot be looked at or removed is left: it is in nobody's way.
+    """
+    with suppress(OSError):
+        _remove_spool(own)
+    try:
+        found = [each.path for each in os.scandir(base) if each.is_dir(follow_symlinks=False)]
+    except OSError as error:
+        _log.debug("%s cannot be looked at: %s.", base, error.strerror)
+        return
+    for directory in found:
+        if _OF_A_LOAD.search(directory) and directory != own:
+            with suppress(OSError, BadState):
+                _sweep_one(directory)
+
+
+def _sweep_one(directory: str) -> None:
+    names = os.listdir(directory)
+    abandoned = JOURNAL not in names and os.stat(directory).st_mtime < time.time() - _OLD_SECONDS
+    if not abandoned and not any(map(is_spool_file, names)):
+        return
+    # A run that is at it holds this.
+    lock = open_locked(os.path.join(directory, LOCK))
+    try:
+        _remove_spool(directory)
+        if abandoned:
+            os.unlink(os.path.join(directory, LOCK))
+            os.rmdir(directory)
+    finally:
+        os.close(lock)
+
+
+def _remove_spool(directory: str) -> None:
+    for name in filter(is_spool_file, os.listdir(directory)):
+        os.unlink(os.path.join(directory, name))
+        _log.info("Removed %s, which a run that was killed had left.", os.path.join(directory, name))

@@ -1,0 +1,66 @@
+"""What runs that were killed left: removed by the next start, unless somebody is at it."""
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from loader.edges.journal import JOURNAL, LOCK
+from loader.edges.lock import FileLock
+from loader.edges.sweep import sweep
+
+OWN, OTHER = "t-own-0123456789abcdef", "t-other-fedcba9876543210"
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> Path:
+    for name in (OWN, OTHER):
+        (tmp_path / name).mkdir()
+        for file in (JOURNAL, LOCK, "window-0.index", "window-12.index"):
+            (tmp_path / name / file).write_text(file)
+    return tmp_path
+
+
+def left(base: Path) -> dict[str, list[str]]:
+    return {place.name: sorted(path.name for path in place.iterdir()) for place in base.iterdir()}
+
+
+def test_spool_files_go_and_checkpoints_stay(base: Path) -> None:
+    with FileLock(str(base / OWN / LOCK)):
+        sweep(str(base), str(base / OWN))
+    assert left(base) == {OWN: [JOURNAL, LOCK], OTHER: [JOURNAL, LOCK]}
+
+
+def test_what_another_run_is_at_is_left_alone(base: Path) -> None:
+    with FileLock(str(base / OTHER / LOCK)):
+        sweep(str(base), str(base / OWN))
+    assert left(base) == {OWN: [JOURNAL, LOCK], OTHER: [JOURNAL, LOCK, "window-0.index", "window-12.index"]}
+
+
+def test_files_of_other_names_and_directories_that_are_no_loads_are_left_alone(base: Path) -> None:
+    (base / OTHER / "window-x.index").write_text("mine")
+    (base / "notes").mkdir()
+    (base / "notes" / "window-1.index").write_text("mine")
+    target = base / "notes" / "linked"
+    target.mkdir()
+    (target / "window-2.index").write_text("mine")
+    (base / "t-link-00112233445566aa").symlink_to(target)
+    sweep(str(base), str(base / OWN))
+    assert (base / OTHER / "window-x.index").exists()
+    assert (base / "notes" / "window-1.index").exists()
+    assert (target / "window-2.index").exists()
+
+
+@pytest.mark.parametrize(("age", "stays"), [(10.0, True), (7200.0, False)])
+def test_a_directory_without_a_checkpoint_goes_once_it_is_old(base: Path, age: float, stays: bool) -> None:
+    (base / OTHER / JOURNAL).unlink()
+    then = time.time() - age
+    os.utime(base / OTHER, (then, then))
+    sweep(str(base), str(base / OWN))
+    assert (base / OTHER).exists() == stays
+    assert not (base / OTHER / "window-0.index").exists()
+
+
+def test_a_base_that_is_not_there_is_no_trouble(tmp_path: Path) -> None:
+    sweep(str(tmp_path / "none"), str(tmp_path / "none" / OWN))
