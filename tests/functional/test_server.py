@@ -148,6 +148,13 @@ def test_a_batch_is_1_to_25_writes(server: Server, client: Any, count: int) -> N
     assert server.items("tab") == []
 
 
+def test_a_batch_of_nothing_at_all_is_refused_and_counted_as_a_probe(server: Server, client: Any) -> None:
+    with pytest.raises(ClientError, match="greater than or equal to 1"):
+        client.batch_write_item(RequestItems={})
+    stats = server.stats()
+    assert (stats["probes"], stats["batch_sizes"], stats["violations"]) == (1, {}, [])
+
+
 @pytest.mark.parametrize(
     ("key", "one", "other"),
     [

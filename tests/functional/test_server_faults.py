@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError
 
 from tests.server.client import Server, signed_form, start
 from tests.server.drive import boto3_client, exchange, http_request, people
-from tests.server.errors import THROTTLES
+from tests.server.errors import THROTTLE_REASONS, THROTTLES
 from tests.server.faults import FaultPlan
 
 
@@ -92,6 +92,27 @@ def test_a_throttled_batch_says_why_and_writes_nothing(server: Server, client: A
     assert reason["resource"].endswith(":table/tab")
     assert server.items("tab") == []
     assert server.stats()["faults"] == {"throttle": 2}
+
+
+@pytest.mark.parametrize("reason", THROTTLE_REASONS)
+def test_a_throttle_gives_the_reason_that_is_asked_for(server: Server, reason: str) -> None:
+    server.create_table("indexed", "pk:S", gsis={"by-age": "age:N"})
+    server.set_faults(FaultPlan(throttle_share=1, throttle_reason=reason))
+    body = orjson.dumps({"RequestItems": {"indexed": people(1)}})
+    reply = exchange(server, http_request("BatchWriteItem", body, Connection="close", **signed_form()))
+    (given,) = orjson.loads(split(reply)[1])["ThrottlingReasons"]
+    assert given["reason"] == reason
+    of_index = reason.startswith("Index")
+    assert given["resource"].endswith(":table/indexed/index/by-age" if of_index else ":table/indexed")
+
+
+def test_a_throttle_may_be_of_any_code_and_reason(server: Server) -> None:
+    server.set_faults(FaultPlan(seed=3, throttle_share=1, throttle_code="any", throttle_reason="any"))
+    bodies = [orjson.loads(split(raw_write(server, 1))[1]) for _ in range(80)]
+    assert {body["__type"].rpartition("#")[2] for body in bodies} == set(THROTTLES)
+    given = [body.get("throttlingReasons") or body["ThrottlingReasons"] for body in bodies]
+    assert {reason["reason"] for (reason,) in given} == set(THROTTLE_REASONS)
+    assert server.items("tab") == []
 
 
 def test_an_error_500_may_have_written_a_part(server: Server, client: Any) -> None:

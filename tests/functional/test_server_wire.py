@@ -123,6 +123,9 @@ def test_it_remembers_what_it_was_asked_and_what_it_acknowledged(server: Server)
         "overwrites": 28,
         "most_writes_of_a_key": 3,
         "write_units": 53.0,
+        "older_over_newer": 0,
+        "older_over_newer_examples": [],
+        "without_place": 0,
     }
     assert len(server.writes("tab")) == 53
     assert server.writes("tab")[-1] == {"pk": {"S": "person 2"}, "age": {"N": "2"}}

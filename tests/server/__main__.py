@@ -11,7 +11,7 @@ import time
 import orjson
 
 from tests.server.faults import FaultPlan
-from tests.server.http import serve
+from tests.server.listener import serve
 from tests.server.state import Settings, State
 
 
@@ -22,6 +22,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--wcu", type=float, metavar="N", help="write units a second for each table")
     parser.add_argument("--log-writes", action="store_true", help="keep every applied put, in order")
     parser.add_argument("--count-only", action="store_true", help="count items in place of keeping them")
+    parser.add_argument(
+        "--order-by", metavar="NAME", help="the attribute that tells a row's place in the file"
+    )
     parser.add_argument("--until-stdin-ends", action="store_true", help="stop when standard input is closed")
     return parser
 
@@ -37,9 +40,10 @@ def _say_ready(port: int) -> None:
     print(f"listening 127.0.0.1:{port}", flush=True)
 
 
-async def _run(state: State, port: int, until_stdin_ends: bool) -> None:
+async def _run(settings: Settings, port: int, until_stdin_ends: bool) -> None:
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
+    state = State(settings, time.monotonic, time.time, loop.call_later)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
     if until_stdin_ends:
@@ -60,10 +64,11 @@ def main() -> None:
         wcu=options.wcu,
         log_writes=options.log_writes,
         keep_items=not options.count_only,
+        order_by=options.order_by,
     )
     # Requests make many short-lived containers and no cycles; looking for cycles often is waste.
     gc.set_threshold(100_000, 50, 100)
-    asyncio.run(_run(State(settings, time.monotonic, time.time), options.port, options.until_stdin_ends))
+    asyncio.run(_run(settings, options.port, options.until_stdin_ends))
 
 
 if __name__ == "__main__":

@@ -32,7 +32,12 @@ def create_table(state: State, caller: Caller, body: bytes) -> Reply:
         raise table_in_use(f"Table already exists: {schema.name}")
     settings = state.settings
     table = Table(
-        schema, caller.region, state.wall(), log_writes=settings.log_writes, keep_items=settings.keep_items
+        schema,
+        caller.region,
+        state.wall(),
+        log_writes=settings.log_writes,
+        keep_items=settings.keep_items,
+        order_by=settings.order_by,
     )
     state.tables[schema.name] = table
     return Reply.success({"TableDescription": table.describe()})

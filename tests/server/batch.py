@@ -1,6 +1,5 @@
 """BatchWriteItem, and what the fault plan makes of it."""
 
-import base64
 import zlib
 from collections.abc import Iterable
 from typing import Any
@@ -10,7 +9,8 @@ import orjson
 from tests.server.auth import Caller
 from tests.server.errors import internal_error, throttled
 from tests.server.faults import Fault
-from tests.server.limits import partition_value
+from tests.server.late import apply_later
+from tests.server.limits import partition_value, value_text
 from tests.server.message import HTML, Reply
 from tests.server.parameters import capacity_wanted, consumed_capacity, read_parameters
 from tests.server.state import State
@@ -45,8 +45,7 @@ def _stop(state: State, barred: tuple[str, Any] | None) -> None:
 
 
 def _partition_text(write: Write) -> str:
-    partition = partition_value(write.key)
-    return partition if isinstance(partition, str) else base64.b64encode(partition).decode()
+    return value_text(partition_value(write.key))
 
 
 def _apply(state: State, writes: list[Write]) -> Applied:
@@ -93,7 +92,10 @@ def _fail(state: State, fault: Fault, writes: list[Write], wanted: str) -> Reply
             rest = [write for place, write in enumerate(writes) if place not in chosen]
             return _succeed(state, _apply(state, rest), held_back, wanted)
         case Fault.THROTTLE:
-            raise throttled(faults.plan.throttle_code, writes[0].table.arn)
+            code, reason = faults.draw_throttle()
+            table = writes[0].table
+            of_index = reason is not None and reason.startswith("Index")
+            raise throttled(code, table.index_arn() if of_index else table.arn, reason)
         case Fault.ERROR500:
             apply_writes(state, [writes[place] for place in faults.draw_some(len(writes), 0.5)])
             raise internal_error()
@@ -118,3 +120,10 @@ def _fail(state: State, fault: Fault, writes: list[Write], wanted: str) -> Reply
             nothing = Applied([], [], {})
             true_body = _body(nothing, writes, wanted)
             return Reply(200, _body(nothing, [], wanted), crc=zlib.crc32(true_body))
+        case Fault.SLOW:
+            reply = _succeed(state, _apply(state, writes), [], wanted)
+            reply.delay = faults.plan.slow_seconds
+            return reply
+        case Fault.LATE:
+            apply_later(state, writes, faults.draw_late())
+            return Reply(500, b"", reset=True, at_once=True)

@@ -3,6 +3,7 @@
 import http.client
 import os
 import select
+import socket
 import subprocess
 import sys
 import time
@@ -55,6 +56,27 @@ class Server:
 
     def reset(self, *, keep_tables: bool = False) -> None:
         self.control("POST", "reset", {"keep_tables": keep_tables})
+
+    def outage(self, seconds: float) -> None:
+        """
+        Nobody answers on the port for that long: connections are reset, new ones refused.
+
+        It has begun when this returns, and the server listens on the same port again when it is over.
+        """
+        body = orjson.dumps({"seconds": seconds})
+        lines = (
+            "POST /_control/outage HTTP/1.1",
+            f"Content-Length: {len(body)}",
+            "Connection: close",
+            "",
+            "",
+        )
+        with socket.create_connection(("127.0.0.1", self.port), timeout=30) as connection:
+            connection.sendall("\r\n".join(lines).encode() + body)
+            reply = b"".join(iter(lambda: connection.recv(1 << 16), b""))
+        if not reply.startswith(b"HTTP/1.1 200 "):
+            told = reply.rpartition(b"\r\n")[2] or b"no reply"
+            raise ServerProblem(f"POST /_control/outage: {told.decode(errors='replace')}")
 
     def control(self, method: str, door: str, members: Mapping[str, Any] | None = None) -> bytes:
         """The body of a reply of `/_control/`; see tests.server.control."""
@@ -173,6 +195,7 @@ def start(
     wcu: float | None = None,
     log_writes: bool = False,
     count_only: bool = False,
+    order_by: str | None = None,
 ) -> Iterator[Server]:
     """
     A server of one's own, gone when the block is left.
@@ -184,6 +207,8 @@ def start(
         command += ["--faults", orjson.dumps(asdict(faults)).decode()]
     if wcu is not None:
         command += ["--wcu", str(wcu)]
+    if order_by is not None:
+        command += [f"--order-by={order_by}"]
     command += ["--log-writes"] * log_writes + ["--count-only"] * count_only
     process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     try:

@@ -10,6 +10,7 @@ from tests.server.message import Reply, Request
 from tests.server.state import State
 
 _STATUSES = ("CREATING", "UPDATING", "DELETING", "ACTIVE", "ARCHIVED")
+_OUTAGE_LIMIT = 3_600
 
 
 def control(state: State, request: Request) -> Reply:
@@ -19,6 +20,7 @@ def control(state: State, request: Request) -> Reply:
     GET  /_control/writes?table=T     every applied put in order, as JSON lines (with --log-writes)
     POST /_control/faults             a fault plan; members left out are at rest
     POST /_control/status?table=T     {"status": "CREATING"}: what DescribeTable shall say
+    POST /_control/outage             {"seconds": 20}: nobody answers that long; replied to first
     POST /_control/reset              as after the start; {"keep_tables": true} spares tables and items
     """
     url = urlsplit(request.path)
@@ -33,7 +35,8 @@ def _control(state: State, request: Request, door: str, name: str) -> Reply:
     match door:
         case "GET stats":
             tables = {name: table.stats() for name, table in state.tables.items()}
-            return Reply(200, orjson.dumps(state.stats.as_json() | {"tables": tables}))
+            counts = state.stats.as_json() | {"late_pending": state.late_pending, "tables": tables}
+            return Reply(200, orjson.dumps(counts))
         case "GET items":
             return _lines(state.tables[name].lines())
         case "GET writes":
@@ -50,6 +53,11 @@ def _control(state: State, request: Request, door: str, name: str) -> Reply:
                 raise ValueError(f"a status is one of {', '.join(_STATUSES)}")
             state.tables[name].status = status
             return Reply(200, b"{}")
+        case "POST outage":
+            seconds = _members(request)["seconds"]
+            if type(seconds) not in (int, float) or not 0 < seconds <= _OUTAGE_LIMIT:
+                raise ValueError(f"the seconds of an outage are more than 0 and at most {_OUTAGE_LIMIT}")
+            return Reply(200, b"{}", outage=seconds)
         case "POST reset":
             state.reset(keep_tables=_members(request).get("keep_tables", False))
             return Reply(200, b"{}")

@@ -19,13 +19,14 @@ _CONFIG = Config(
 
 
 @contextmanager
-def boto3_client(server: Server, access_key: str = "test") -> Iterator[Any]:
+def boto3_client(server: Server, access_key: str = "test", session_token: str | None = None) -> Iterator[Any]:
     client = boto3.client(
         "dynamodb",
         region_name="eu-west-1",
         endpoint_url=server.endpoint,
         aws_access_key_id=access_key,
         aws_secret_access_key="test",
+        aws_session_token=session_token,
         config=_CONFIG,
     )
     try:

@@ -33,6 +33,17 @@ THROTTLES = {
 }
 """Code: namespace, message, how its list of reasons is spelled, the reason given."""
 
+THROTTLE_REASONS = tuple(
+    f"{of}Write{limit}"
+    for of in ("Table", "Index")
+    for limit in (
+        "ProvisionedThroughputExceeded",
+        "AccountLimitExceeded",
+        "KeyRangeThroughputExceeded",
+        "MaxOnDemandThroughputExceeded",
+    )
+)
+
 
 class ServiceError(Exception):
     """An error reply. `code` is the exception's name without namespace, `extra` more members of the body."""

@@ -1,5 +1,7 @@
 """What goes wrong with BatchWriteItem, decided from one seeded source of randomness."""
 
+import math
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from enum import StrEnum
@@ -8,6 +10,7 @@ from typing import Any
 
 from tests.server.auth import Caller
 from tests.server.errors import (
+    THROTTLE_REASONS,
     THROTTLES,
     ServiceError,
     access_denied,
@@ -16,6 +19,9 @@ from tests.server.errors import (
     invalid,
     table_not_found,
 )
+
+_ANY = "any"
+_EXPIRING = re.compile(r"until-(\d+(?:\.\d*)?)(?:-.*)?")
 
 
 class Fault(StrEnum):
@@ -31,6 +37,8 @@ class Fault(StrEnum):
     EMPTY200 = "empty200"
     HTML200 = "html200"
     WRONG_CRC = "wrong_crc"
+    SLOW = "slow"
+    LATE = "late"
 
 
 class Cut(StrEnum):
@@ -47,9 +55,14 @@ class FaultPlan:
     Shares are of requests, 0 to 1, and exclude each other: their sum is at most 1.
 
     `unprocessed_items` is the share of items within a reply that hands some back (at least one).
-    `cut_reply_how` is one of Cut, or "any". `refuse_keys` and `collection_too_large_keys` name
-    partition keys by their text. Counts of requests begin when the plan is set. After
-    `expired_token_after_requests`, credentials seen until then are expired and other ones are good.
+    `cut_reply_how` is one of Cut, `throttle_code` one of THROTTLES and `throttle_reason` one of
+    THROTTLE_REASONS, or "any": drawn for each request; a reason of None is the code's usual one.
+    A slow reply comes `slow_seconds` after its write; a late write is applied up to `late_seconds`
+    after its connection was reset, and after half of them at the earliest. `refuse_keys` and
+    `collection_too_large_keys` name partition keys by their text. Counts of requests begin when the
+    plan is set. After `expired_token_after_requests`, credentials seen until then are expired and
+    other ones are good. With `expiring_tokens` a session token "until-<epoch seconds>", or that and
+    "-<anything>", is good for every operation until then and for none afterwards.
     """
 
     seed: int = 0
@@ -57,6 +70,7 @@ class FaultPlan:
     unprocessed_items: float = 0.5
     throttle_share: float = 0.0
     throttle_code: str = "ProvisionedThroughputExceededException"
+    throttle_reason: str | None = None
     error500_share: float = 0.0
     error503_html_share: float = 0.0
     reset_before_share: float = 0.0
@@ -66,6 +80,10 @@ class FaultPlan:
     empty200_share: float = 0.0
     html200_share: float = 0.0
     wrong_crc_share: float = 0.0
+    slow_share: float = 0.0
+    slow_seconds: float = 3.0
+    late_share: float = 0.0
+    late_seconds: float = 3.0
     latency_ms: float = 0.0
     latency_jitter_ms: float = 0.0
     refuse_keys: tuple[str, ...] = ()
@@ -73,6 +91,7 @@ class FaultPlan:
     access_denied_after_requests: int | None = None
     table_gone_after_requests: int | None = None
     expired_token_after_requests: int | None = None
+    expiring_tokens: bool = False
     collection_too_large_keys: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -81,12 +100,19 @@ class FaultPlan:
             raise ValueError("a share of a fault plan is between 0 and 1")
         if sum(shares) > 1 + 1e-9:
             raise ValueError("the shares of a fault plan add up to more than 1")
-        if self.throttle_code not in THROTTLES:
-            raise ValueError(f"throttle_code is one of {', '.join(THROTTLES)}")
-        if self.cut_reply_how not in ("any", *Cut):
+        if self.throttle_code not in (_ANY, *THROTTLES):
+            raise ValueError(f"throttle_code is one of any, {', '.join(THROTTLES)}")
+        if self.throttle_reason not in (None, _ANY, *THROTTLE_REASONS):
+            raise ValueError(f"throttle_reason is one of any, {', '.join(THROTTLE_REASONS)}")
+        if self.cut_reply_how not in (_ANY, *Cut):
             raise ValueError(f"cut_reply_how is any, {', '.join(Cut)}")
         if min(self.latency_ms, self.latency_jitter_ms) < 0:
             raise ValueError("a latency is not negative")
+        for name in ("slow_seconds", "late_seconds"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ValueError(f"{name} is a number of seconds, 0 or more")
+        if type(self.expiring_tokens) is not bool:
+            raise ValueError("expiring_tokens is true or false")
 
     def shares(self) -> list[tuple[Fault, float]]:
         return [(fault, float(getattr(self, f"{fault}_share"))) for fault in Fault]
@@ -136,6 +162,13 @@ class Faults:
                 return "expired_token", expired_token()
         return None
 
+    def expired(self, caller: Caller, now: float) -> ServiceError | None:
+        """What bars a session token whose time is up at `now`, in epoch seconds."""
+        if not self.plan.expiring_tokens:
+            return None
+        match = _EXPIRING.fullmatch(caller.session_token)
+        return expired_token() if match is not None and float(match[1]) <= now else None
+
     def bar(self, partitions: Iterable[str]) -> tuple[str, ServiceError] | None:
         """What bars a valid batch of these partition keys, given as text."""
         if self.plan.refuse_all:
@@ -165,7 +198,19 @@ class Faults:
 
     def draw_cut(self) -> Cut:
         how = self.plan.cut_reply_how
-        return self.random.choice(list(Cut)) if how == "any" else Cut(how)
+        return self.random.choice(list(Cut)) if how == _ANY else Cut(how)
+
+    def draw_throttle(self) -> tuple[str, str | None]:
+        """A code, and a reason where it is not to be the code's usual one."""
+        code, reason = self.plan.throttle_code, self.plan.throttle_reason
+        if code == _ANY:
+            code = self.random.choice(list(THROTTLES))
+        return code, self.random.choice(THROTTLE_REASONS) if reason == _ANY else reason
+
+    def draw_late(self) -> float:
+        """Seconds from a request to its write."""
+        longest = self.plan.late_seconds
+        return self.random.uniform(longest / 2, longest)
 
     def draw_latency(self) -> float:
         """Seconds a reply is held back."""

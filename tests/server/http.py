@@ -5,10 +5,11 @@ import socket
 import struct
 import time
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from email.utils import formatdate
 from http import HTTPStatus
 from itertools import count
+from typing import Protocol
 
 from tests.server.faults import Cut
 from tests.server.limits import BODY_LIMIT
@@ -26,11 +27,22 @@ class BadRequest(Exception):
     """What came in is not HTTP as this server reads it."""
 
 
+class Host(Protocol):
+    """What a connection belongs to."""
+
+    def joined(self, connection: "Connection") -> None: ...
+
+    def left(self, connection: "Connection") -> None: ...
+
+    def go_dark(self, seconds: float, spared: "Connection") -> None: ...
+
+
 class Connection(asyncio.Protocol):
     """One client connection; its requests are answered one after the other."""
 
-    def __init__(self, state: State) -> None:
+    def __init__(self, state: State, host: Host) -> None:
         self._state = state
+        self._host = host
         self._buffer = bytearray()
         self._head: tuple[str, str, dict[str, str]] | None = None
         self._awaited = 0
@@ -44,9 +56,11 @@ class Connection(asyncio.Protocol):
         self._transport = transport
         self._state.stats.connections += 1
         self._state.stats.connections_open += 1
+        self._host.joined(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._state.stats.connections_open -= 1
+        self._host.left(self)
         if self._timer is not None:
             self._timer.cancel()
 
@@ -114,14 +128,22 @@ class Connection(asyncio.Protocol):
         if self._transport.is_closing():
             return
         if reply.reset:
-            # With no time to linger, closing a socket sends RST in place of FIN.
-            sock: socket.socket = self._transport.get_extra_info("socket")
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_NOT)
-            self._transport.abort()
+            self.reset()
             return
+        if reply.outage:
+            keep_alive = False
         self._transport.write(render(reply, keep_alive))
+        if reply.outage:
+            # Before this connection is closed: who reads to its end knows that the outage has begun.
+            self._host.go_dark(reply.outage, self)
         if not keep_alive or reply.cut in (Cut.LENGTH, Cut.CLOSE):
             self._transport.close()
+
+    def reset(self) -> None:
+        # With no time to linger, closing a socket sends RST in place of FIN.
+        sock: socket.socket = self._transport.get_extra_info("socket")
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_NOT)
+        self._transport.abort()
 
 
 def parse_head(head: bytes | bytearray) -> tuple[str, str, dict[str, str]]:
@@ -172,14 +194,3 @@ def _date(now: int) -> str:
     if _last_date[0] != now:
         _last_date = (now, formatdate(now, usegmt=True))
     return _last_date[1]
-
-
-async def serve(state: State, port: int, ready: Callable[[int], None], stopped: asyncio.Event) -> None:
-    """Serve on 127.0.0.1 until `stopped`; `ready` is told the port once connections are taken."""
-    loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: Connection(state), "127.0.0.1", port, backlog=1024)
-    ready(server.sockets[0].getsockname()[1])
-    try:
-        await stopped.wait()
-    finally:
-        server.close()

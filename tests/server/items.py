@@ -61,7 +61,7 @@ def put_item(state: State, caller: Caller, body: bytes) -> Reply:
     write.apply()
     table.write_units += charge.total
     state.stats.write_units += charge.total
-    state.stats.applied += 1
+    state.stats.count_applied(1, state.wall())
     state.stats.acknowledged += 1
     members: dict[str, Any] = {}
     if returned == "ALL_OLD" and old:

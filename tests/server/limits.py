@@ -190,6 +190,15 @@ def partition_value(key: Key) -> KeyValue:
     return key[0] if isinstance(key, tuple) else key
 
 
+def value_text(value: KeyValue) -> str:
+    return value if isinstance(value, str) else base64.b64encode(value).decode()
+
+
+def key_text(key: Key) -> str:
+    """A key for the eye: hash and range with a comma between them, binary in base64."""
+    return ",".join(map(value_text, key)) if isinstance(key, tuple) else value_text(key)
+
+
 def _key_value(part: KeyAttribute, item: Item, limit: int) -> KeyValue:
     value = item.get(part.name)
     if value is None:

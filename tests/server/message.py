@@ -29,7 +29,8 @@ class Reply:
     """
     `crc` is what x-amz-crc32 says, None for the true one. A reply that is not `signed` comes from
     something before the service, such as a load balancer, and has none of its headers. `delay` is
-    in seconds.
+    in seconds, and the plan's latency is added to it unless the reply goes `at_once`. When one with an
+    `outage` has gone out, nobody answers for that many seconds.
     """
 
     status: int
@@ -40,6 +41,8 @@ class Reply:
     cut: Cut | None = None
     reset: bool = False
     delay: float = 0.0
+    at_once: bool = False
+    outage: float = 0.0
 
     @classmethod
     def success(cls, members: Mapping[str, Any]) -> "Reply":

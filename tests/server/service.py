@@ -51,6 +51,10 @@ def _operate(state: State, request: Request) -> Reply:
             state.stats.violation(f"{request.method} {request.path} with X-Amz-Target {target!r}")
             raise unknown_operation(target)
         caller = _authenticate(state, request)
+        expired = state.faults.expired(caller, state.wall())
+        if expired is not None:
+            state.stats.faults["expired_token"] += 1
+            raise expired
         if request.size > BODY_LIMIT:
             state.stats.violation(f"a body of {request.size} bytes")
             raise invalid("Request size exceeded the maximum of 16777216 bytes")
@@ -60,7 +64,8 @@ def _operate(state: State, request: Request) -> Reply:
         if error.code == "ValidationException":
             state.stats.refusals[str(error)[:200]] += 1
         reply = Reply.failure(error)
-    reply.delay = delay
+    if not reply.at_once:
+        reply.delay += delay
     return reply
 
 

@@ -9,27 +9,38 @@ from tests.server.meter import Meter
 from tests.server.stats import Stats
 from tests.server.table import Table
 
+_NOT_WRITTEN = ("CREATING", "DELETING")
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How the server was started: `wcu` is write units a second for each table, None for no limit."""
+    """
+    How the server was started: `wcu` is write units a second for each table, None for no limit.
+    `order_by` names the attribute that tells the place of an item's row in the file.
+    """
 
     faults: FaultPlan = field(default_factory=FaultPlan)
     wcu: float | None = None
     log_writes: bool = False
     keep_items: bool = True
+    order_by: str | None = None
 
 
 @dataclass(slots=True)
 class State:
-    """`clock` gives seconds that never run backwards, `wall` those since the epoch."""
+    """
+    `clock` gives seconds that never run backwards, `wall` those since the epoch; `later` calls what it
+    is given after so many seconds. `late_pending` counts writes that wait for that.
+    """
 
     settings: Settings
     clock: Callable[[], float]
     wall: Callable[[], float]
+    later: Callable[[float, Callable[[], None]], object]
     tables: dict[str, Table] = field(default_factory=dict)
     stats: Stats = field(default_factory=Stats)
     faults: Faults = field(init=False)
+    late_pending: int = 0
     _meters: dict[str, Meter] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -45,9 +56,13 @@ class State:
     def table_to_write(self, name: object) -> Table:
         """A table that is being made or deleted is there to be described, but not yet to be written."""
         table = self.table(name)
-        if table.status in ("CREATING", "DELETING"):
+        if table.status in _NOT_WRITTEN:
             raise table_not_found(str(name))
         return table
+
+    def is_current(self, table: Table) -> bool:
+        """Whether it can still be written: one made anew under its name is another table."""
+        return self.tables.get(table.schema.name) is table and table.status not in _NOT_WRITTEN
 
     def meter(self, table: Table) -> Meter | None:
         if self.settings.wcu is None:
@@ -59,7 +74,10 @@ class State:
         return meter
 
     def reset(self, *, keep_tables: bool) -> None:
-        """As after the start; with `keep_tables` their items stay too."""
+        """
+        As after the start; with `keep_tables` their items stay too, and late writes still come: who
+        only sets the counts to zero in mid-load must not heal the load by that.
+        """
         if not keep_tables:
             self.tables.clear()
         self._meters.clear()

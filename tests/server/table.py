@@ -12,6 +12,7 @@ import orjson
 
 from tests.server.index import Charge, charge_indexes, kibibytes
 from tests.server.limits import Item, Key, partition_value
+from tests.server.places import Places
 from tests.server.schema import IndexSchema, TableSchema
 
 Stored = tuple[int, bytes]
@@ -34,10 +35,18 @@ class Table:
     """
     `created` is in epoch seconds. With `log_writes` every applied put is kept, in order; without
     `keep_items` the table only counts them and stays empty, for loads that would not fit in memory.
+    `order_by` names the attribute that tells the place of an item's row in the file; see Places.
     """
 
     def __init__(
-        self, schema: TableSchema, region: str, created: float, *, log_writes: bool, keep_items: bool
+        self,
+        schema: TableSchema,
+        region: str,
+        created: float,
+        *,
+        log_writes: bool,
+        keep_items: bool,
+        order_by: str | None = None,
     ) -> None:
         self.schema = schema
         self.created = created
@@ -50,6 +59,7 @@ class Table:
         self.write_units = 0.0
         self.log: list[bytes] | None = [] if log_writes else None
         self._keep_items = keep_items
+        self._places = None if order_by is None else Places(order_by)
         self._scan_order: list[tuple[int, Key]] | None = None
 
     # --- writing ----------------------------------------------------------------------------------
@@ -69,6 +79,8 @@ class Table:
 
     def put(self, key: Key, item: Item, size: int) -> None:
         self.puts += 1
+        if self._places is not None:
+            self._places.put(key, item)
         if not self._keep_items:
             return
         stored = orjson.dumps(item)
@@ -83,6 +95,8 @@ class Table:
     def delete(self, key: Key) -> None:
         if self.items.pop(key, None) is not None:
             self._scan_order = None
+        if self._places is not None:
+            self._places.delete(key)
 
     # --- reading ----------------------------------------------------------------------------------
 
@@ -156,7 +170,7 @@ class Table:
     def _describe_index(self, index: IndexSchema) -> dict[str, Any]:
         description = {
             "IndexName": index.name,
-            "IndexArn": f"{self.arn}/index/{index.name}",
+            "IndexArn": self.index_arn(index.name),
             "KeySchema": index.key_schema,
             "Projection": index.projection,
             "IndexSizeBytes": 0,
@@ -165,6 +179,12 @@ class Table:
         if not index.local:
             description |= {"IndexStatus": "ACTIVE", **self._capacity(index.settings)}
         return description
+
+    def index_arn(self, name: str | None = None) -> str:
+        """By default of the first global index; of a made-up one where the table has none."""
+        if name is None:
+            name = next((index.name for index in self.schema.indexes if not index.local), "none-there")
+        return f"{self.arn}/index/{name}"
 
     def _capacity(self, settings: Mapping[str, Any]) -> dict[str, Any]:
         throughput = {
@@ -183,6 +203,7 @@ class Table:
 
     def stats(self) -> dict[str, Any]:
         """Counts for the control endpoint; `most_writes_of_a_key` is 1 where no key was written twice."""
+        places = self._places
         most = max(self.overwrites.values(), default=0)
         return {
             "items": len(self.items),
@@ -190,6 +211,9 @@ class Table:
             "overwrites": self.overwrites.total(),
             "most_writes_of_a_key": most + 1 if self.puts else 0,
             "write_units": self.write_units,
+            "older_over_newer": places.older_over_newer if places else 0,
+            "older_over_newer_examples": places.examples if places else [],
+            "without_place": places.unknown if places else 0,
         }
 
 

@@ -1,9 +1,12 @@
 """What an index costs, and the meter, the faults and the table definitions of the tests' own server."""
 
+from dataclasses import asdict
 from typing import Any
 
+import orjson
 import pytest
 
+from tests.server.auth import Caller
 from tests.server.client import table_request
 from tests.server.errors import ServiceError
 from tests.server.faults import Fault, FaultPlan, Faults
@@ -114,12 +117,68 @@ def test_faults_come_in_their_shares_and_alike_for_the_same_seed() -> None:
         ({"cut_reply_how": "sideways"}, "cut_reply_how is"),
         ({"latency_ms": -1}, "latency"),
         ({"latency_ms": "much"}, "wrong type"),
+        ({"slow_share": -0.1}, "between 0 and 1"),
+        ({"late_share": 1.1}, "between 0 and 1"),
+        ({"slow_share": 0.6, "late_share": 0.6}, "add up to more than 1"),
+        ({"slow_seconds": -1}, "slow_seconds is a number of seconds"),
+        ({"late_seconds": -0.5}, "late_seconds is a number of seconds"),
+        ({"late_seconds": float("nan")}, "late_seconds is a number of seconds"),
+        ({"slow_seconds": float("inf")}, "slow_seconds is a number of seconds"),
+        ({"late_seconds": "long"}, "wrong type"),
+        ({"throttle_reason": "TableReadAccountLimitExceeded"}, "throttle_reason is one of any, TableWrite"),
+        ({"throttle_reason": ["any"]}, "throttle_reason is one of"),
+        ({"expiring_tokens": "yes"}, "expiring_tokens is true or false"),
         ({"no_such_fault": 1}, "no_such_fault"),
     ],
 )
 def test_a_fault_plan_that_makes_no_sense_is_refused(members: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         FaultPlan.from_json(members)
+
+
+def test_a_fault_plan_comes_through_json_as_it_was() -> None:
+    plan = FaultPlan(
+        slow_share=0.1,
+        slow_seconds=1,
+        late_share=0.2,
+        late_seconds=0.5,
+        throttle_code="any",
+        throttle_reason="any",
+        expiring_tokens=True,
+        refuse_keys=("a",),
+    )
+    assert FaultPlan.from_json(orjson.loads(orjson.dumps(asdict(plan)))) == plan
+
+
+def test_a_late_write_comes_between_half_its_longest_time_and_the_whole() -> None:
+    faults = Faults(FaultPlan(late_share=1, late_seconds=4))
+    drawn = [faults.draw_late() for _ in range(1_000)]
+    assert 2 <= min(drawn) < 2.1
+    assert 3.9 < max(drawn) <= 4
+    assert 2.9 < sum(drawn) / len(drawn) < 3.1
+
+
+@pytest.mark.parametrize(
+    ("token", "now", "refused"),
+    [
+        ("until-100", 99.9, False),
+        ("until-100", 100, True),
+        ("until-100.5", 100.4, False),
+        ("until-100.5", 100.6, True),
+        ("until-100.5-second-key", 100.4, False),
+        ("until-100.5-second-key", 100.6, True),
+        ("until-100x", 100.6, False),
+        ("until-", 100.6, False),
+        ("forever", 100.6, False),
+        ("", 100.6, False),
+    ],
+)
+def test_a_token_is_refused_from_the_time_it_names(token: str, now: float, refused: bool) -> None:
+    caller = Caller("key", "eu-west-1", token)
+    error = Faults(FaultPlan(expiring_tokens=True)).expired(caller, now)
+    assert (error is not None) is refused
+    assert error is None or error.code == "ExpiredTokenException"
+    assert Faults(FaultPlan()).expired(caller, now) is None
 
 
 @pytest.mark.parametrize(
