@@ -93,7 +93,7 @@ class _Load:
         self._last_rows = -1
         self._next_tick = self._began
         self._next_source_check = self._began + SOURCE_SECONDS
-        self._renewal = Renewal(prepared.session)
+        self._renewal = Renewal(prepared.session, self._began)
         self._idle_deaths = 0
         self._threads = prepared.threads
         # Workers that wait for the service to come back.
@@ -277,7 +277,7 @@ class _Load:
             return
         self._next_tick = now + TICK
         self._ledger.sync(now)
-        self._hand_down(self._renewal.ahead(now))
+        self._hand_down(self._renewal.ahead(now, in_outage=bool(self._cut_off)))
         if now >= self._next_source_check:
             self._next_source_check = now + SOURCE_SECONDS
             self._prepared.source.check_unchanged()
