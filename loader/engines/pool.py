@@ -3,6 +3,7 @@
 import contextlib
 import itertools
 import multiprocessing
+import pickle
 import signal
 import sys
 import time
@@ -22,7 +23,8 @@ from loader.edges.events import (
     ToWorker,
     one_way_queue,
 )
-from loader.engines.worker import PARENTS_SIGNALS, WorkerSetup, run_worker
+from loader.engines.spawned import begin
+from loader.engines.worker import PARENTS_SIGNALS, WorkerSetup
 from loader.errors import WorkerFailed
 from loader.model import IndexTask, ShardTask
 
@@ -111,8 +113,8 @@ class WorkerPool:
         task_reader, task_writer = one_way_queue(self._context)
         event_reader, event_writer = one_way_queue(self._context)
         process = self._context.Process(
-            target=run_worker,
-            args=(self._setup(), slot, task_reader, event_writer),
+            target=begin,
+            args=(pickle.dumps(self._setup()), slot, task_reader, event_writer),
             name=f"ddbload-worker-{number}",
             daemon=True,
         )
