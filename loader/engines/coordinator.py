@@ -138,7 +138,7 @@ class _Load:
         """Keep what can be kept."""
         try:
             self._wind_down(END_SECONDS)
-            self._ledger.keep()
+            self._ledger.sync()
             self._pipeline.discard()
         except LoaderError as another:
             # What ended the load may stand in the way here too; what was synced before is on disk.
@@ -156,7 +156,7 @@ class _Load:
         self._phase = Phase.DRAINING
         self._show()
         self._wind_down(DRAIN_SECONDS)
-        self._ledger.keep()
+        self._ledger.sync()
         self._pipeline.discard()
         return self._summary(interrupted=self._stop.requested, rejects=self._ledger.rejects_so_far)
 
@@ -172,6 +172,7 @@ class _Load:
             if self._pool is not None:
                 for number, message in self._pool.events(TICK):
                     self._hear(number, message)
+            self._ledger.sync()
             self._check_limits()
             self._tick()
 
@@ -276,7 +277,6 @@ class _Load:
         if now < self._next_tick:
             return
         self._next_tick = now + TICK
-        self._ledger.sync(now)
         self._hand_down(self._renewal.ahead(now, in_outage=bool(self._cut_off)))
         if now >= self._next_source_check:
             self._next_source_check = now + SOURCE_SECONDS

@@ -14,10 +14,6 @@ from loader.model import Counts, Reject, ShardOutcome
 
 _log = logging.getLogger(__name__)
 
-SYNC_SECONDS = 1.0
-"""How much of what was done a crash may make a restart do again."""
-WAITING_BYTES = 8 << 20
-"""Rejects are synced earlier when so much of them waits."""
 NAMED_ERRORS = 100
 
 
@@ -42,7 +38,6 @@ class Ledger:
         self._bytes_before = source.files[0].data_start if resume is None or resume.last is None else 0
         if resume is not None and resume.finished:
             self._bytes_before = resume.finished[-1].stop
-        self._next_sync = 0.0
 
     # --- windows --------------------------------------------------------------------------------
 
@@ -78,11 +73,11 @@ class Ledger:
                 )
             )
         _log.info("Window %d: %d records, bytes %d to %d.", window.number, window.records, start, stop)
-        self._sync()
+        self.sync()
 
     def window_ends(self, window: OpenWindow) -> None:
         self._journal.append(WindowDone(window.number))
-        self._sync()
+        self.sync()
         self._bytes_before = window.end.position
         self._window = None
 
@@ -98,8 +93,6 @@ class Ledger:
         self._journal.append(
             ShardLine(outcome.window, outcome.shard, outcome.counts, written, outcome.unanswered)
         )
-        if self._rejects.waiting > WAITING_BYTES:
-            self._sync()
         _log.debug("Shard %d of window %d: %s", outcome.shard, outcome.window, outcome.counts)
         self._rows_of_window += outcome.counts.rows
         self.tally = self.tally.finished(outcome.counts, outcome.rejects)
@@ -140,26 +133,20 @@ class Ledger:
 
     # --- the disk -------------------------------------------------------------------------------
 
-    def sync(self, now: float) -> None:
-        """About once a second what was entered reaches the disk; `now` is monotonic seconds."""
-        if now >= self._next_sync:
-            self._next_sync = now + SYNC_SECONDS
-            self._sync()
-
-    def keep(self) -> None:
-        """The load ends here for now: everything entered is on disk."""
-        self._sync()
+    def sync(self) -> None:
+        """
+        What was entered reaches the disk. To be called before workers are given more to do: then a process
+        that is killed has at most their open shards to do again. What came since the last call goes together.
+        """
+        self._rejects.sync()
+        self._journal.sync()
 
     def complete(self) -> str | None:
         """The load is done: the path of the reject file, if there are rejects; the checkpoint is removed."""
-        self._sync()
+        self.sync()
         path = self._rejects.finish()
         self._journal.delete()
         return path
-
-    def _sync(self) -> None:
-        self._rejects.sync()
-        self._journal.sync()
 
     def _told(self, reject: Reject) -> tuple[bytes, str, int]:
         """The record's bytes, its file and line; the reject is counted and named."""

@@ -121,24 +121,29 @@ def test_a_load_interrupted_many_times_loses_nothing(server: Server, path: Path)
     assert len(rejected(done.rejects_file)) == ROWS // 100
 
 
-def test_a_killed_coordinator_leaves_no_worker_and_can_be_continued(server: Server, path: Path) -> None:
-    code = (
-        "from tests.loads import load; from pathlib import Path; import sys\n"
-        "if __name__ == '__main__':\n"
-        f"    load({server.endpoint!r}, 'people', Path({str(path)!r}), workers=2, **{OPTIONS!r})\n"
-    )
+def killed(server: Server, path: Path, after: int, **options: Any) -> list[int]:
+    """Load in a process of its own until `after` requests were answered, then SIGKILL; its workers."""
     script = path.parent / "run.py"
-    script.write_text(code)
+    script.write_text(
+        "from tests.loads import load; from pathlib import Path\n"
+        "if __name__ == '__main__':\n"
+        f"    load({server.endpoint!r}, 'people', Path({str(path)!r}), workers=2, **{OPTIONS | options!r})\n"
+    )
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     with subprocess.Popen(
         [sys.executable, str(script)], env=environment, stderr=subprocess.DEVNULL
     ) as process:
-        while server.stats()["requests"].get("BatchWriteItem", 0) < 40:
+        while server.stats()["requests"].get("BatchWriteItem", 0) < after:
             assert process.poll() is None
             time.sleep(0.02)
         workers = children(process.pid)
         process.send_signal(signal.SIGKILL)
         process.wait()
+    return workers
+
+
+def test_a_killed_coordinator_leaves_no_worker_and_can_be_continued(server: Server, path: Path) -> None:
+    workers = killed(server, path, after=40)
     deadline = time.monotonic() + 2.0
     while any(alive(pid) for pid in workers):
         assert time.monotonic() < deadline
@@ -149,6 +154,25 @@ def test_a_killed_coordinator_leaves_no_worker_and_can_be_continued(server: Serv
     assert (done.complete, done.counts.rows, done.counts.rejected) == (True, ROWS, ROWS // 100)
     assert as_table(server.items("people"), ["id"]) == right(path)
     assert len(rejected(done.rejects_file)) == ROWS // 100
+
+
+def test_a_kill_costs_what_the_workers_had_at_hand_however_fast_they_are(
+    server: Server, tmp_path: Path
+) -> None:
+    server.set_faults(FaultPlan())
+    path = write_csv(tmp_path / "people.csv", [["id", "v"], *([f"k{n}", str(n)] for n in range(40_000))])
+    workers = killed(server, path, after=600, window_size=None, threads=None, types={})
+    while any(alive(pid) for pid in workers):
+        time.sleep(0.02)
+    applied = server.stats()["items_applied"]
+    assert applied < 40_000
+
+    options = OPTIONS | {"window_size": None, "types": {}, "workers": 2, "threads": None}
+    done = load(server.endpoint, "people", path, **options)
+
+    assert (done.complete, done.counts.written) == (True, 40_000)
+    # Two workers, four shards of each.
+    assert 0 <= applied - done.resumed <= 2 * 4 * OPTIONS["shard_records"]
 
 
 def test_a_table_made_anew_is_refused_until_restart(server: Server, path: Path) -> None:
@@ -348,7 +372,7 @@ def test_a_shard_whose_rejects_cannot_all_be_read_leaves_none_behind(tmp_path: P
     path.write_bytes(content)
     # While the load ends, other workers still tell of theirs.
     books.ledger.shard_done(books.outcome(0))
-    books.ledger.keep()
+    books.ledger.sync()
     books.close()
 
     again = Books(path)
