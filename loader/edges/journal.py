@@ -25,6 +25,7 @@ from loader.decisions.checkpoint import (
     WindowDone,
     WindowLine,
 )
+from loader.edges.lock import require_own
 from loader.errors import BadState, DiskFailed
 from loader.model import Counts, Dialect, Header, KeyPart, KeySchema
 
@@ -90,11 +91,18 @@ class Journal:
     def create(cls, directory: str, head: Head) -> "Journal":
         """Begin a load; a journal that is there is forgotten. The head is on disk on return."""
         journal = cls._open(directory, os.O_CREAT)
-        journal._cut(0)
-        journal._waiting.append(encode_head(head))
-        journal.sync()
-        with journal._disk("written"):
-            sync_directory(directory)
+        try:
+            journal._cut(0)
+            journal._waiting.append(encode_head(head))
+            journal.sync()
+            with journal._disk("written"):
+                sync_directory(directory)
+        except BaseException:
+            journal.close()
+            # Without a whole head it tells of no load.
+            with contextlib.suppress(OSError):
+                os.unlink(journal._path)
+            raise
         return journal
 
     @staticmethod
@@ -107,7 +115,7 @@ class Journal:
         """
         path = os.path.join(directory, JOURNAL)
         try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            descriptor = _opened(path, os.O_RDONLY)
         except FileNotFoundError:
             return None
         except OSError as error:
@@ -119,14 +127,18 @@ class Journal:
     def resume(cls, directory: str, resume: Resume) -> "Journal":
         """Go on behind the whole lines that `load` found; what was torn is cut off."""
         journal = cls._open(directory, 0)
-        journal._cut(resume.length)
+        try:
+            journal._cut(resume.length)
+        except BaseException:
+            journal.close()
+            raise
         return journal
 
     @classmethod
     def _open(cls, directory: str, flags: int) -> "Journal":
         path = os.path.join(directory, JOURNAL)
         try:
-            descriptor = os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC | flags, 0o600)
+            descriptor = _opened(path, os.O_WRONLY | flags)
         except OSError as error:
             raise DiskFailed(f"The checkpoint {path} cannot be opened: {error.strerror}.") from error
         return cls(directory, descriptor, 0)
@@ -161,11 +173,16 @@ class Journal:
             self._descriptor = -1
 
     def delete(self) -> None:
-        """The load is complete: remove all that is in its state directory, and that. Raises DiskFailed."""
+        """
+        The load is complete: remove all that is in its state directory, and that. Raises DiskFailed.
+
+        Whoever has removed it meanwhile has saved us the work.
+        """
         self.close()
-        with self._disk("removed"):
+        with self._disk("removed"), contextlib.suppress(FileNotFoundError):
             # First, so that whatever is left by a crash here is not taken for a load that can be continued.
-            os.unlink(self._path)
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self._path)
             sync_directory(self._directory)
             # The lock last: until then no other run may begin here.
             for name in sorted(os.listdir(self._directory), key=lambda name: name == LOCK):
@@ -185,6 +202,23 @@ class Journal:
             yield
         except OSError as error:
             raise DiskFailed(f"The checkpoint {self._path} cannot be {done}: {error.strerror}.") from error
+
+
+def _opened(path: str, flags: int) -> int:
+    """A descriptor of the journal. Raises OSError, and BadState for what is not a file of ours alone."""
+    try:
+        # NONBLOCK: a pipe that nobody writes to must not make this wait.
+        descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise BadState(f"{path} is a symbolic link, which is not followed. Remove it.") from error
+        raise
+    try:
+        require_own(descriptor, path)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
 
 
 def write_at(descriptor: int, data: bytes | bytearray | memoryview, offset: int) -> None:

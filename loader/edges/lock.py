@@ -1,11 +1,13 @@
 """A lock on a file, which the kernel lets go of when its process ends, however it ends."""
 
+import contextlib
 import errno
 import fcntl
 import os
 import re
 import stat
 
+from loader.decisions.checkpoint import printable
 from loader.errors import BadState
 
 _FLAGS = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
@@ -15,14 +17,20 @@ def open_locked(path: str) -> int:
     """
     A descriptor of the regular file `path` (made if there is none, mode 0600), locked for us alone.
 
-    Raises BadState, naming the process, where another holds it or this one does already; OSError where the
-    file cannot be opened (ELOOP: it is a symbolic link).
+    One that is open to others is closed to them. Raises BadState, naming the process, where another holds it
+    or this one does already, and for what is not a file of ours alone; OSError where it cannot be opened.
     """
     while True:
-        descriptor = os.open(path, _FLAGS, 0o600)
         try:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise BadState(f"{path} is not a regular file. Move it away.")
+            descriptor = os.open(path, _FLAGS, 0o600)
+        except OSError as error:
+            if error.errno == errno.ELOOP and os.path.islink(path):
+                raise BadState(
+                    f"{printable(path)} is a symbolic link, which is not followed. Remove it."
+                ) from error
+            raise
+        try:
+            require_own(descriptor, path)
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -36,6 +44,24 @@ def open_locked(path: str) -> int:
             raise
         # Its last holder removed it after we had opened it: a lock on it would keep nobody out.
         os.close(descriptor)
+
+
+def require_own(descriptor: int, path: str) -> None:
+    """
+    Raises BadState for what others may have put at `path` for us to write to: all that the loader makes are
+    regular files of its user's with one name. One by another name may be anything of the user's.
+    """
+    found = os.fstat(descriptor)
+    if not stat.S_ISREG(found.st_mode):
+        raise BadState(f"{printable(path)} is not a regular file. Move it away.")
+    if found.st_uid != os.geteuid():
+        raise BadState(f"{printable(path)} is a file of another user's. Move it away.")
+    if found.st_nlink > 1:
+        raise BadState(f"{printable(path)} has other names too (hard links), and is left alone. Remove it.")
+    if found.st_mode & 0o077:
+        # Where a file system knows no modes nothing can be closed.
+        with contextlib.suppress(OSError):
+            os.fchmod(descriptor, 0o600)
 
 
 def _stands_at(descriptor: int, path: str) -> bool:
@@ -74,8 +100,6 @@ class FileLock:
         try:
             self._descriptor: int | None = open_locked(path)
         except OSError as error:
-            if error.errno == errno.ELOOP:
-                raise BadState(f"{path} is a symbolic link, which is not followed. Remove it.") from error
             raise BadState(
                 f"{path} cannot be locked: {error.strerror}. Choose another --state-dir."
             ) from error
@@ -83,6 +107,9 @@ class FileLock:
             os.ftruncate(self._descriptor, 0)
             os.pwrite(self._descriptor, b"%d\n" % os.getpid(), 0)
         except OSError as error:
+            # It says nothing yet, and what is refused shall leave nothing.
+            with contextlib.suppress(OSError):
+                os.unlink(path)
             self.close()
             raise BadState(
                 f"{path} cannot be written: {error.strerror}. Choose another --state-dir."

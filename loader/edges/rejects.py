@@ -143,11 +143,6 @@ class RejectFile:
         self._waiting += data
         return len(data)
 
-    @property
-    def waiting(self) -> int:
-        """Bytes that were appended and not synced."""
-        return len(self._waiting)
-
     def append_unrecorded(self, record: bytes, shown_file: str, line: int, reject: Reject) -> None:
         """
         Add a reject of a shard that this run leaves unfinished, for the user to see. It is written by
@@ -157,23 +152,31 @@ class RejectFile:
 
     def sync(self) -> None:
         """Bring to the disk what was appended. Raises DiskFailed; another try then leaves out nothing."""
-        self._write()
-        if self._descriptor is not None:
-            with self._disk():
-                os.fsync(self._descriptor)
+        if not self._waiting:
+            return
+        if self._descriptor is None:
+            raise DiskFailed(f"The reject file {printable(self._part)} is gone.")
+        with self._disk():
+            write_at(self._descriptor, self._waiting, self._length)
+            # It tells of a failure once, and then holds the lost pages for written: after one, all is
+            # written anew.
+            os.fsync(self._descriptor)
+        self._length += len(self._waiting)
+        self._waiting.clear()
 
     def finish(self) -> str | None:
         """
         The load is complete: put the rejects in file order at the final path, which is returned; None, and no
         file, where there are none. Raises DiskFailed. After a crash in here it can be done again.
         """
-        self._write()
+        self.sync()
         if self._positions and self._descriptor is not None:
             with self._disk():
                 self._put_in_order(f"{self._part}.sorted")
         if self._descriptor is not None:
             with self._disk():
-                os.unlink(self._part)
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(self._part)
                 sync_directory(os.path.dirname(self._part))
         final = self._final if self._positions else None
         self._close()
@@ -181,15 +184,17 @@ class RejectFile:
 
     def close(self) -> None:
         """Keep what was synced for the run that continues; a file without rejects is not kept."""
-        if self._descriptor is not None:
-            # The load has ended already, one way or another, and all that the next run needs is on disk.
-            with contextlib.suppress(OSError):
-                if self._positions or self._unrecorded:
-                    os.ftruncate(self._descriptor, self._length)
-                    write_at(self._descriptor, self._unrecorded, self._length)
-                else:
-                    os.unlink(self._part)
-        self._close()
+        try:
+            if self._descriptor is not None:
+                # The load has ended already, one way or another, and all that the next run needs is on disk.
+                with contextlib.suppress(OSError):
+                    if self._positions or self._unrecorded:
+                        os.ftruncate(self._descriptor, self._length)
+                        write_at(self._descriptor, self._unrecorded, self._length)
+                    else:
+                        os.unlink(self._part)
+        finally:
+            self._close()
 
     def _close(self) -> None:
         if self._descriptor is not None:
@@ -201,16 +206,6 @@ class RejectFile:
         self._positions.append(position)
         self._offsets.append(offset)
         self._lengths.append(length)
-
-    def _write(self) -> None:
-        if not self._waiting:
-            return
-        if self._descriptor is None:
-            raise DiskFailed(f"The reject file {printable(self._part)} is gone.")
-        with self._disk():
-            write_at(self._descriptor, self._waiting, self._length)
-        self._length += len(self._waiting)
-        self._waiting.clear()
 
     def _put_in_order(self, sorted_path: str) -> None:
         with contextlib.suppress(FileNotFoundError):
@@ -302,11 +297,22 @@ def _open_part(final_path: str, first_line: bytes, length: int, fresh: bool) -> 
                     f"{shown} is gone or was changed: the checkpoint knows of {length:,} bytes, "
                     f"there are {size:,}. Give --restart to load everything anew."
                 )
-            write_at(descriptor, first_line, 0)
+            if length == len(first_line):
+                # Even where it seems to be there: a sync that failed may have lost it.
+                write_at(descriptor, first_line, 0)
             os.ftruncate(descriptor, length)
+            # Before the checkpoint names it: what a power failure made of its first line would not be known
+            # for ours again.
+            os.fsync(descriptor)
             sync_directory(os.path.dirname(path))
-        except BaseException:
-            os.close(descriptor)
+        except BaseException as error:
+            try:
+                # A full disk does not take the first line: what is refused shall leave nothing.
+                if isinstance(error, OSError) and fresh:
+                    with contextlib.suppress(OSError):
+                        os.unlink(path)
+            finally:
+                os.close(descriptor)
             raise
     except OSError as error:
         raise BadOption(

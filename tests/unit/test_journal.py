@@ -3,6 +3,7 @@
 import json
 import os
 import resource
+import shutil
 import stat
 import time
 from dataclasses import replace
@@ -277,11 +278,32 @@ def test_a_link_is_not_followed(directory: str, tmp_path: Path) -> None:
     target = tmp_path / "target"
     target.write_bytes(encode_head(HEAD))
     os.symlink(target, Path(directory, JOURNAL))
-    with pytest.raises(DiskFailed):
-        Journal.create(directory, HEAD)
-    with pytest.raises(BadState):
-        Journal.load(directory)
+    for use in (Journal.load, lambda directory: Journal.create(directory, HEAD)):
+        with pytest.raises(BadState, match=r"journal\.jsonl is a symbolic link, which is not followed"):
+            use(directory)
     assert target.read_bytes() == encode_head(HEAD)
+
+
+def test_a_journal_with_another_name_is_left_alone(directory: str, tmp_path: Path) -> None:
+    (tmp_path / "precious").write_bytes(encode_head(HEAD))
+    os.link(tmp_path / "precious", Path(directory, JOURNAL))
+    for use in (Journal.load, lambda directory: Journal.create(directory, HEAD)):
+        with pytest.raises(BadState, match=r"journal\.jsonl has other names too"):
+            use(directory)
+    assert (tmp_path / "precious").read_bytes() == encode_head(HEAD)
+
+
+def test_a_pipe_in_place_of_the_journal_makes_nothing_wait(directory: str) -> None:
+    os.mkfifo(Path(directory, JOURNAL))
+    with pytest.raises(BadState, match=r"journal\.jsonl is not a regular file"):
+        Journal.load(directory)
+
+
+def test_a_journal_whose_head_finds_no_room_is_not_left(directory: str, full_disk: None) -> None:
+    head = replace(HEAD, header=Header(("x" * 200_000,), 0))
+    with pytest.raises(DiskFailed, match="File too large"):
+        Journal.create(directory, head)
+    assert os.listdir(directory) == []
 
 
 def test_deleting_removes_all_of_the_load(directory: str) -> None:
@@ -294,10 +316,19 @@ def test_deleting_removes_all_of_the_load(directory: str) -> None:
     assert os.path.isdir(other)
 
 
-def test_deleting_what_is_gone_is_told_of(directory: str) -> None:
+@pytest.mark.parametrize("whole", [False, True])
+def test_what_somebody_else_has_removed_needs_no_deleting(directory: str, whole: bool) -> None:
+    with FileLock(os.path.join(directory, LOCK)):
+        journal = Journal.create(directory, HEAD)
+        shutil.rmtree(directory) if whole else os.unlink(Path(directory, JOURNAL))
+        journal.delete()
+    assert not os.path.exists(directory)
+
+
+def test_what_cannot_be_removed_is_told_of(directory: str) -> None:
     journal = Journal.create(directory, HEAD)
-    os.unlink(Path(directory, JOURNAL))
-    with pytest.raises(DiskFailed, match="cannot be removed"):
+    Path(directory, "window-0.index").mkdir()
+    with pytest.raises(DiskFailed, match="cannot be removed: Is a directory"):
         journal.delete()
 
 

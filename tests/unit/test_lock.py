@@ -134,6 +134,29 @@ def test_what_is_no_regular_file_is_refused(path: str) -> None:
         FileLock(path)
 
 
+def test_a_file_with_another_name_is_refused(path: str, tmp_path: Path) -> None:
+    (tmp_path / "precious").write_text("precious")
+    os.link(tmp_path / "precious", path)
+    with pytest.raises(BadState, match="has other names too"):
+        FileLock(path)
+    assert (tmp_path / "precious").read_text() == "precious"
+
+
+def test_a_file_open_to_others_is_closed(path: str) -> None:
+    Path(path).touch()
+    os.chmod(path, 0o666)
+    with FileLock(path):
+        assert os.stat(path).st_mode & 0o777 == 0o600
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+def test_a_file_of_another_user_is_refused(path: str) -> None:
+    Path(path).touch()
+    os.chown(path, 65534, 65534)
+    with pytest.raises(BadState, match="is a file of another user's"):
+        FileLock(path)
+
+
 def test_a_missing_directory_is_named(tmp_path: Path) -> None:
     with pytest.raises(BadState, match="No such file or directory"):
         FileLock(str(tmp_path / "no" / "lock"))

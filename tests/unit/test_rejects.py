@@ -1,6 +1,7 @@
 """The reject file: what is in it, in which order, and that no crash and no other run spoils it."""
 
 import csv
+import errno
 import io
 import itertools
 import os
@@ -435,9 +436,32 @@ def test_what_a_given_up_load_left_is_discarded(final: str) -> None:
 def test_a_link_is_not_followed(final: str, tmp_path: Path) -> None:
     (tmp_path / "target").write_text("precious")
     os.symlink("target", part_path(final))
-    with pytest.raises(BadOption, match="cannot be made: Too many levels of symbolic links"):
+    with pytest.raises(BadState, match=r"a\.rejects\.csv\.part is a symbolic link, which is not followed"):
         begin(final)
     assert (tmp_path / "target").read_text() == "precious"
+
+
+def test_what_a_failed_sync_may_have_lost_is_written_anew(
+    final: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The system tells of lost pages once: the next sync of the same file succeeds without them."""
+    file = begin(final)
+    add(file, 1)
+    file.sync()
+    add(file, 2)
+    before = os.path.getsize(part_path(final))
+
+    def failing(descriptor: int) -> None:
+        os.ftruncate(descriptor, before)
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", failing)
+        with pytest.raises(DiskFailed, match=r"part cannot be written: Input/output error"):
+            file.sync()
+    file.sync()
+    assert Path(part_path(final)).read_bytes() == FIRST + line(1) + line(2)
+    assert file.finish() == final
 
 
 def test_a_place_where_nothing_can_be_made_is_refused(tmp_path: Path) -> None:

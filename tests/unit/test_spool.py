@@ -3,7 +3,7 @@
 import os
 import resource
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -66,13 +66,14 @@ def test_the_file_is_for_its_owner_alone(tmp_path: Path) -> None:
     assert os.stat(Spool(str(tmp_path)).write(0, [entries(1)])).st_mode & 0o777 == 0o600
 
 
-def test_a_link_is_not_followed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("link", [os.symlink, os.link])
+def test_a_link_is_not_written_through(link: Callable[[Path, str], None], tmp_path: Path) -> None:
     (tmp_path / "target").write_text("precious")
     spool = Spool(str(tmp_path))
-    os.symlink(tmp_path / "target", spool.path_of(0))
-    with pytest.raises(DiskFailed):
-        spool.write(0, [entries(1)])
+    link(tmp_path / "target", spool.path_of(0))
+    path = spool.write(0, [entries(1)])
     assert (tmp_path / "target").read_text() == "precious"
+    assert not os.path.islink(path) and Path(path).read_bytes() == entries(1).tobytes()
 
 
 def test_removing_is_done_once_or_not_at_all(tmp_path: Path) -> None:
