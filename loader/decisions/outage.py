@@ -7,7 +7,7 @@ PROBE = b'{"RequestItems":{}}'
 """A batch of nothing: the service refuses it, free of charge, and by that shows that it is there."""
 
 _FIRST_PAUSE = 0.1
-_LONGEST_PAUSE = 1.0
+_LONGEST_PAUSE = 0.5
 """Seconds between two probes: what the return of a service is noticed late by."""
 
 

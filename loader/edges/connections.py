@@ -8,6 +8,7 @@ import time
 from abc import ABC, abstractmethod
 from collections import deque
 from contextlib import suppress
+from copy import copy
 
 from loader.decisions.http1 import MalformedReply, ReplyReader
 from loader.decisions.wire import Reply
@@ -95,6 +96,14 @@ class Connections:
         else:
             connection.close()
         return reply
+
+    def apart(self, timeout: float) -> "Connections":
+        """Others to the same server, none of them open yet, with one time limit for every step."""
+        others = copy(self)
+        others._connect_timeout = others._read_timeout = timeout
+        others._idle = deque()
+        others._closed = False
+        return others
 
     def close(self) -> None:
         """Close those that are idle now, and those in use when they come back."""

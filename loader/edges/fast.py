@@ -4,6 +4,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -16,6 +17,11 @@ from loader.edges.target import Target
 from loader.errors import BadConnection, ConnectionFault, Fatal
 
 _log = logging.getLogger(__name__)
+
+PROBE_TIMEOUT = 3.0
+"""Seconds for each step of a probe: while it waits, so may all senders."""
+CLIENT_PROBE_SECONDS = 5.0
+"""So often boto3 probes too, where the fast path has a fault: its limits of time are longer."""
 
 
 class Client(Protocol):
@@ -49,8 +55,15 @@ class _Route:
     connections: Connections
 
     def send(self, body: bytes, now: float) -> Reply:
-        head = b"%b%bContent-Length: %d\r\n\r\n" % (self.start, self.signer.sign(body, now), len(body))
-        return self.connections.exchange(head, body)
+        return self.connections.exchange(self._head(body, now), body)
+
+    def probe(self, body: bytes, now: float) -> Reply:
+        """As `send`, on a connection of its own, and without much patience."""
+        with closing(self.connections.apart(PROBE_TIMEOUT)) as connections:
+            return connections.exchange(self._head(body, now), body)
+
+    def _head(self, body: bytes, now: float) -> bytes:
+        return b"%b%bContent-Length: %d\r\n\r\n" % (self.start, self.signer.sign(body, now), len(body))
 
 
 class _OfThread(threading.local):
@@ -84,6 +97,7 @@ class FastTransport:
         self._standing = Standing()
         self._mine = _OfThread()
         self._without_client = False
+        self._next_client_probe = 0.0
         self._target = target
         self._route = self._route_for(credentials, target, None)
 
@@ -122,8 +136,12 @@ class FastTransport:
         if route is None:
             return self._fallback().send(body)
         try:
-            return self._probe_route(route, body)
+            return route.probe(body, time.time())
         except ConnectionFault:
+            now = time.monotonic()
+            if now < self._next_client_probe:
+                raise
+            self._next_client_probe = now + CLIENT_PROBE_SECONDS
             client = self._client_after_fault()
             if client is None:
                 raise
@@ -150,13 +168,6 @@ class FastTransport:
             route.connections.close()
         if client is not None:
             client.close()
-
-    def _probe_route(self, route: _Route, body: bytes) -> Reply:
-        try:
-            return route.send(body, time.time())
-        except StaleConnection:
-            # All that lay idle are closed with it: the next one is new.
-            return route.send(body, time.time())
 
     def _client_after_fault(self) -> Client | None:
         """None where it cannot be made, such as for want of descriptors: that is no reason to end a load."""

@@ -9,6 +9,8 @@ from loader.decisions.outage import pause
 
 _log = logging.getLogger(__name__)
 
+_GLANCE = 0.05
+
 
 class Reach:
     """
@@ -59,12 +61,18 @@ class Reach:
         """
         # That others were answered while this try was under way says nothing: the outage may be younger.
         answers = self._answers
-        with self._probing:
+        while not self._probing.acquire(timeout=_GLANCE):
+            # Not to wait for a probe that hangs while others are answered.
+            if self._answers != answers:
+                return mark < self._answers_at_return
+        try:
             if mark < self._answers_at_return:
                 return True
             if self._answers != answers or self._stopped.is_set():
                 return False
             return self._wait_out()
+        finally:
+            self._probing.release()
 
     def _wait_out(self) -> bool:
         began, probes = time.monotonic(), 0
