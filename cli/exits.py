@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 from cli.installed import NotInstalled
 from loader import errors
+from loader.decisions.bugs import place_of
 from loader.model import Summary
 
 OK, NOT_ALL, REFUSED, STOPPED, FATAL = 0, 1, 2, 3, 4
@@ -96,6 +97,6 @@ def of_error(error: BaseException) -> Ending:
     return Ending(
         FATAL,
         "bug",
-        f"This is a bug in the program: {type(error).__name__}: {error}. "
+        f"This is a bug in the program: {place_of(error)}. "
         "The same command with --log-level debug tells where it happened.",
     )

@@ -71,7 +71,7 @@ def sources_of(options: argparse.Namespace) -> tuple[str, ...]:
 
 
 def connection_of(options: argparse.Namespace) -> ConnectionConfig:
-    return ConnectionConfig(options.region, options.profile, options.endpoint_url)
+    return ConnectionConfig(options.region, options.profile, options.endpoint_url, options.allow_http)
 
 
 def load(

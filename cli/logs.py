@@ -5,11 +5,12 @@ import os
 import stat
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TextIO
 
 from cli.text import visible
 from cli.view import View
+from loader.decisions.bugs import trace
 from loader.errors import BadOption, LoaderError
 
 # Not the root logger: botocore's debug messages hold session tokens and signed requests.
@@ -36,7 +37,7 @@ def kept(level: str, path: str | None, view: View) -> Iterator[None]:
         yield
     except Exception as error:
         if not isinstance(error, LoaderError):
-            _log.debug("This is a bug.", exc_info=error)
+            _log.debug("This is a bug.\n%s", trace(error))
         raise
     finally:
         for logger, old_level, propagate in before:
@@ -53,10 +54,7 @@ class _Formatter(logging.Formatter):
         moment = time.localtime(record.created)
         stamp = time.strftime("%Y-%m-%dT%H:%M:%S", moment) + f".{int(record.msecs):03}"
         zone = time.strftime("%z", moment)
-        text = record.getMessage()
-        if record.exc_info:
-            text += "\n" + self.formatException(record.exc_info)
-        first, *more = (visible(part) for part in text.split("\n"))
+        first, *more = (visible(part) for part in record.getMessage().rstrip("\n").split("\n"))
         head = f"{stamp}{zone} {record.levelname} {record.name}: {first}"
         return "\n    ".join([head, *more])
 
@@ -101,7 +99,12 @@ def _open(path: str) -> TextIO:
             raise BadOption(f"--log-file {path}: this is a symbolic link. Name the file itself.") from error
         raise BadOption(f"--log-file {path} cannot be written: {error.strerror}.") from error
     found = os.fstat(descriptor)
-    if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid():
+    # By another of its names it may be a file that means much more than a log.
+    if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid() or found.st_nlink > 1:
         os.close(descriptor)
-        raise BadOption(f"--log-file {path}: this is not a file of yours. Name another one.")
+        what = "has other names too (hard links)" if found.st_nlink > 1 else "is not a file of yours"
+        raise BadOption(f"--log-file {path}: this {what}. Name another one.")
+    if found.st_mode & 0o077:
+        with suppress(OSError):
+            os.fchmod(descriptor, 0o600)
     return open(descriptor, "a", encoding="utf-8", errors="backslashreplace")

@@ -100,6 +100,13 @@ def add_table(parser: CommandParser) -> None:
         metavar="URL",
         help="another server than AWS, such as http://127.0.0.1:8000",
     )
+    table.add_argument(
+        "--allow-http",
+        action="store_true",
+        help="send over plain http to another machine too, where everybody on the way can read and change "
+        "the rows; default: over plain http to this machine alone, whatever option, variable or profile "
+        "the endpoint comes from",
+    )
 
 
 def add_types(to: Group) -> None:

@@ -81,12 +81,12 @@ class Lasting:
 
 
 def say(lines: Iterable[str]) -> None:
-    """Lines for people who read standard error."""
+    """Lines for people who read standard error; control characters in them are shown, not obeyed."""
     _write(sys.stderr, lines)
 
 
 def put(lines: Iterable[str]) -> None:
-    """Lines for whoever reads standard output."""
+    """Lines for whoever reads standard output, likewise."""
     _note(_write(sys.stdout, lines))
 
 
@@ -108,7 +108,7 @@ def settle(status: int) -> int:
 
 
 def complain(message: str) -> None:
-    """The sentence that tells why a run ends as it does; control characters in it are shown, not obeyed."""
+    """The sentence that tells why a run ends as it does."""
     say([_complaint(message)])
 
 
@@ -123,21 +123,21 @@ def put_at_once(line: str) -> None:
 
 
 def _complaint(message: str) -> str:
-    return f"ddbload: {visible(message)}"
+    return f"ddbload: {message}"
 
 
 def _write(stream: TextIO, lines: Iterable[str]) -> str:
     """What went wrong, if anything did."""
     lasting = Lasting(stream)
     for line in lines:
-        lasting.write(f"{line}\n")
+        lasting.write(f"{visible(line)}\n")
     lasting.flush()
     return lasting.trouble
 
 
 def _write_at_once(stream: TextIO, line: str) -> None:
     # Past the stream itself: the signal may have come while it was being written to.
-    data = f"{line}\n".encode(stream.encoding or "utf-8", "backslashreplace")
+    data = f"{visible(line)}\n".encode(stream.encoding or "utf-8", "backslashreplace")
     with suppress(OSError, ValueError):
         os.write(stream.fileno(), data)
 

@@ -52,12 +52,13 @@ class DynamoDBLoader:
         *,
         profile: str | None = None,
         endpoint_url: str | None = None,
+        allow_http: bool = False,
         on_event: Callable[[ProgressEvent], None] | None = None,
         **options: Any,
     ) -> None:
         self._base: Mapping[str, Any] = {
             "table": table_name,
-            "connection": ConnectionConfig(region, profile, endpoint_url),
+            "connection": ConnectionConfig(region, profile, endpoint_url, allow_http),
             "workers": max_workers,
             "batch_size": batch_size,
             "max_retries": max_retries,

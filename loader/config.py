@@ -20,11 +20,16 @@ RECORD_LIMIT = 16 << 20
 
 @dataclass(frozen=True, slots=True)
 class ConnectionConfig:
-    """Where the table is; what is None follows the AWS chain (environment, profile, instance role)."""
+    """
+    Where the table is; what is None follows the AWS chain (environment, profile, instance role).
+
+    Without `allow_http` plain HTTP is for this machine alone, wherever the endpoint comes from.
+    """
 
     region: str | None = None
     profile: str | None = None
     endpoint_url: str | None = None
+    allow_http: bool = False
 
 
 @dataclass(frozen=True, slots=True)

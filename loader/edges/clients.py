@@ -14,19 +14,19 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from types import TracebackType
-from typing import Any, Self
-
-import orjson
+from typing import Any
+from urllib.parse import urlsplit
 
 from loader.config import ConnectionConfig
+from loader.decisions.endpoint import plain_http_problem
 from loader.decisions.wire import Reply
 from loader.edges.boto3_transport import Boto3Transport, shape_of_batch
 from loader.edges.connections import CONNECT_TIMEOUT, READ_TIMEOUT
 from loader.edges.credentials import NO_CREDENTIALS, CredentialChain, Credentials, HandedDown
 from loader.edges.fast import Fallback, FastTransport
+from loader.edges.table_client import TableClient
 from loader.edges.target import Target, Unsuited, target_of
-from loader.errors import BadConnection, ConnectionFault, Denied, Fatal
+from loader.errors import BadConnection, ConnectionFault, Denied, Fatal, LoaderError
 
 __all__ = [
     "ClientFactory",
@@ -55,6 +55,7 @@ class ClientFactory:
 
     `profile` is where botocore reads its other settings (CA bundle, FIPS, endpoints), not credentials.
     `connections` is how many requests the client sends at a time. With a `target` batches take the fast path.
+    Without `allow_http` no request leaves this machine over plain HTTP.
     """
 
     region: str
@@ -63,8 +64,9 @@ class ClientFactory:
     connections: int
     profile: str | None = None
     target: Target | None = None
+    allow_http: bool = False
 
-    def table_client(self) -> "TableClient":
+    def table_client(self) -> TableClient:
         """Raises BadConnection."""
         return TableClient(_RawClient(self, _FIRST_CONNECT_TIMEOUT))
 
@@ -91,53 +93,6 @@ class ClientFactory:
             raise Fatal(str(problem)) from problem
 
 
-class TableClient:
-    """Any operation, by its name, with DynamoDB JSON in and the raw reply out. Threads may share it."""
-
-    def __init__(self, client: "_RawClient") -> None:
-        self._client = client
-
-    @property
-    def region(self) -> str:
-        return self._client.region
-
-    @property
-    def endpoint(self) -> str:
-        """URL of the endpoint, less what botocore makes of it for account ids: stable over credentials."""
-        return self._client.endpoint
-
-    def call(self, operation: str, request: Mapping[str, Any]) -> Reply:
-        """The reply to one try of, say, DescribeTable. Raises ConnectionFault and BadConnection."""
-        return self._client.call(operation, orjson.dumps(request), request)
-
-    def target(self, table: str) -> Target | None:
-        """
-        Where and how botocore sends batches to `table`, found without sending anything.
-
-        None where only botocore can send them; the log says why. Raises BadConnection.
-        """
-        try:
-            return self._client.target(table)
-        except Unsuited as reason:
-            _log.info("Batches go through boto3: %s.", reason)
-            return None
-
-    def use(self, credentials: Credentials) -> None:
-        """Sign with these from the next request on."""
-        self._client.held.current = credentials
-
-    def close(self) -> None:
-        self._client.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-
 class Session:
     """The coordinator's side: where the table is, and credentials resolved once for all workers."""
 
@@ -145,8 +100,9 @@ class Session:
         """Raises BadConnection."""
         self._profile = connection.profile
         self._endpoint_url = connection.endpoint_url
+        self._allow_http = connection.allow_http
         try:
-            session = _botocore_session(self._profile)
+            session = _botocore_session(self._profile, self._allow_http)
             # botocore itself does not read AWS_REGION, which AWS's containers and other SDKs set.
             chain_region = session.get_config_variable("region") or os.environ.get("AWS_REGION")
         except Exception as error:
@@ -156,7 +112,14 @@ class Session:
         self.credentials = self._chain.freeze()
 
     def factory(self, connections: int) -> ClientFactory:
-        return ClientFactory(self.region, self._endpoint_url, self.credentials, connections, self._profile)
+        return ClientFactory(
+            self.region,
+            self._endpoint_url,
+            self.credentials,
+            connections,
+            self._profile,
+            allow_http=self._allow_http,
+        )
 
     def refreshed(self) -> Credentials | None:
         """
@@ -181,7 +144,7 @@ class Session:
         For when the service no longer accepts what the clock calls good. Raises Denied.
         """
         try:
-            chain = CredentialChain(_botocore_session(self._profile))
+            chain = CredentialChain(_botocore_session(self._profile, self._allow_http))
             credentials = chain.freeze()
         except BadConnection as problem:
             raise Denied(f"The credentials could not be renewed. {problem}") from problem
@@ -225,7 +188,7 @@ class _RawClient:
         self.held = HandedDown(factory.credentials)
         self._exchange = _Exchange()
         try:
-            session = _botocore_session(factory.profile)
+            session = _botocore_session(factory.profile, factory.allow_http)
             self._client = _boto3_client(session, factory, self.held, connect_timeout)
             self._ca_file = _ca_file(session)
         except Exception as error:
@@ -306,7 +269,9 @@ class _RawClient:
 
 
 def translate(error: Exception) -> ConnectionFault | BadConnection:
-    """What an exception of botocore's or of its helpers is to us; one that is a bug is raised as it is."""
+    """What an exception of botocore's or its helpers is to us; ours, and bugs, are raised as they are."""
+    if isinstance(error, LoaderError):
+        raise error
     from botocore import exceptions
     from botocore.parsers import ResponseParserError
 
@@ -356,10 +321,35 @@ def _sentence(error: Exception) -> str:
     return text if text.endswith((".", "!", "?")) else f"{text}."
 
 
-def _botocore_session(profile: str | None) -> Any:
+def _botocore_session(profile: str | None, allow_http: bool) -> Any:
+    """All of botocore's requests, those for credentials too, are made by clients of such a session."""
     import botocore.session
 
-    return botocore.session.Session(profile=profile)
+    session = botocore.session.Session(profile=profile)
+
+    def guard(request: Any, **_: object) -> None:
+        _require_private(request.url, allow_http)
+
+    # As it is about to be sent: whatever made the URL (option, variable, profile, account), this sees it.
+    session.register("before-send", guard)
+    return session
+
+
+def _require_private(url: str, allow_http: bool) -> None:
+    """Raises BadConnection for a request that must not be sent: see plain_http_problem."""
+    if url.startswith("https://") or allow_http:
+        return
+    from botocore.utils import get_environ_proxies
+
+    parts = urlsplit(url)
+    # Not every parser ends a host at a backslash, so that there are two opinions on who is meant.
+    host = "" if "\\" in url else parts.hostname or ""
+    proxy = get_environ_proxies(url).get(parts.scheme)
+    through = None if proxy is None else urlsplit(proxy if "://" in proxy else f"//{proxy}").hostname or ""
+    problem = plain_http_problem(parts.scheme, host, through, allow_http)
+    if problem is not None:
+        endpoint = _USER_OF_URL.sub("", url).partition("?")[0].removesuffix("/")
+        raise BadConnection(f"Nothing is sent to {endpoint}. {problem}")
 
 
 def _ca_file(session: Any) -> str:

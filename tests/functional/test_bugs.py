@@ -32,13 +32,13 @@ right = delivery.Delivery.answered
 calls = 0
 
 
-def answered(self, part, answer, random):
+def answered(self, part, answer, random, **options):
     global calls
     calls += 1
     if calls == 12 and not os.path.exists(os.environ["BUG_MARKER"]):
         open(os.environ["BUG_MARKER"], "w").close()
         raise RuntimeError("a bug")
-    return right(self, part, answer, random)
+    return right(self, part, answer, random, **options)
 
 
 delivery.Delivery.answered = answered

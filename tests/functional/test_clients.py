@@ -70,7 +70,7 @@ def no_keys(own_environment: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_the_region_follows_option_environment_profile_and_then_us_east_1(
     own_environment: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def region(**options: str) -> str:
+    def region(**options: Any) -> str:
         return open_session(ConnectionConfig(**options)).region
 
     assert region() == "us-east-1"

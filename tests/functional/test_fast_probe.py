@@ -44,6 +44,7 @@ def test_where_botocore_makes_no_request_the_fast_path_is_not_taken(caplog: pyte
 
     caplog.set_level(logging.INFO)
     with factory(f"http://127.0.0.1:{closed_port()}").table_client() as client:
-        client._client._client.meta.events.register_first("before-call.dynamodb", answer)
+        raw: Any = client._client
+        raw._client.meta.events.register_first("before-call.dynamodb", answer)
         assert client.target("cities") is None
     assert "botocore made no request to look at" in caplog.text

@@ -99,9 +99,12 @@ def test_an_outage_without_end_is_a_stall(server: Server, path: Path) -> None:
 
 
 @pytest.mark.parametrize("fault", ["reset_before", "error503_html", "html200", "error500"])
-def test_batches_that_alone_get_no_answer_are_no_outage(server: Server, tmp_path: Path, fault: str) -> None:
+def test_batches_that_alone_get_no_answer_are_no_outage(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
     """The service is there: it says so when asked for nothing. So these tries count."""
     server.set_faults(FaultPlan.from_json({f"{fault}_share": 1.0}))
+    monkeypatch.chdir(tmp_path)
     path = write_csv(tmp_path / "people.csv", [["id", "v"], ["k1", "old"], ["k1", "new"], ["k2", "x"]])
     summary = load(server.endpoint, "people", path, max_retries=2)
     assert (summary.counts.rejected, summary.counts.duplicates, summary.counts.written) == (2, 1, 0)

@@ -3,13 +3,17 @@
 import logging
 import pickle
 import socket
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from loader.config import ConnectionConfig
 from loader.edges.clients import ClientFactory, Credentials, open_session
+from loader.edges.table import describe
 from loader.edges.target import Target
+from loader.errors import BadConnection, Fatal
 from tests.functional.raw_server import json_reply, raw_server
 
 KEYS = Credentials("key", "secret")
@@ -125,6 +129,94 @@ def test_a_session_s_factory_finds_the_same(monkeypatch: pytest.MonkeyPatch) -> 
     assert target is not None and target.host == f"{ACCOUNT}.ddb.eu-west-1.amazonaws.com"
 
 
+# --- plain http -----------------------------------------------------------------------------------
+
+ELSEWHERE = "http://192.0.2.1:8000"
+PROFILE = f"[profile here]\nendpoint_url = {ELSEWHERE}\n"
+KEYS_OF_PROFILE = "aws_access_key_id = a\naws_secret_access_key = b\n"
+SERVICES = f"services = s\n[services s]\ndynamodb =\n  endpoint_url = {ELSEWHERE}\n"
+SECTION = f"[profile here]\n{KEYS_OF_PROFILE}{SERVICES}"
+
+
+@pytest.mark.parametrize(
+    ("connection", "variables", "config"),
+    [
+        (ConnectionConfig(endpoint_url=ELSEWHERE), {}, ""),
+        (ConnectionConfig(endpoint_url="http://u:word@192.0.2.1:8000/?word#word"), {}, ""),
+        (ConnectionConfig(endpoint_url="HTTP://192.0.2.1:8000"), {}, ""),
+        (ConnectionConfig(), {"AWS_ENDPOINT_URL": ELSEWHERE}, ""),
+        (ConnectionConfig(), {"AWS_ENDPOINT_URL_DYNAMODB": ELSEWHERE}, ""),
+        (ConnectionConfig(), {"AWS_PROFILE": "here"}, PROFILE),
+        (ConnectionConfig(profile="here"), {"AWS_ENDPOINT_URL_S3": "https://localhost"}, SECTION),
+    ],
+)
+def test_plain_http_to_another_machine_is_refused_wherever_it_is_from(
+    connection: ConnectionConfig,
+    variables: dict[str, str],
+    config: str,
+    monkeypatch: pytest.MonkeyPatch,
+    own_environment: Path,
+) -> None:
+    (own_environment / "aws-config").write_text(config)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    with open_session(connection).factory(1).table_client() as client:
+        for send in (lambda: describe(client, "cities"), lambda: client.target("cities")):
+            with pytest.raises(BadConnection, match=r"Nothing is sent to .*--allow-http") as caught:
+                send()
+            assert "192.0.2.1:8000" in str(caught.value) and "word" not in str(caught.value)
+    with open_session(replace(connection, allow_http=True)).factory(1).table_client() as client:
+        target = client.target("cities")
+        # What has a password or a query in its URL is botocore's to send.
+        assert target is None or (target.host, target.ca_file) == ("192.0.2.1", None)
+
+
+def test_a_worker_refuses_it_on_both_transports() -> None:
+    for keys in (KEYS, OF_ACCOUNT):
+        with (
+            closing(ClientFactory("eu-west-1", ELSEWHERE, keys, 1).transport("cities")) as transport,
+            pytest.raises(Fatal, match=r"Nothing is sent to http://192\.0\.2\.1:8000"),
+        ):
+            transport.send(b"{}")
+    factory = ClientFactory("eu-west-1", "http://127.0.0.1:1", KEYS, 1)
+    with factory.table_client() as client:
+        target = client.target("cities")
+    # An address of the account's that is found later, when its credentials come.
+    with closing(replace(factory, target=target, endpoint_url=ELSEWHERE).transport("cities")) as transport:
+        transport.use(OF_ACCOUNT)
+        with pytest.raises(Fatal, match=r"Nothing is sent to http://192\.0\.2\.1:8000"):
+            transport.send(b"{}")
+
+
+def test_a_role_is_not_asked_for_over_plain_http_either(
+    monkeypatch: pytest.MonkeyPatch, own_environment: Path
+) -> None:
+    (own_environment / "aws-config").write_text(
+        "[profile role]\nrole_arn = arn:aws:iam::111122223333:role/x\ncredential_source = Environment\n"
+        "region = eu-west-1\n"
+    )
+    monkeypatch.setenv("AWS_ENDPOINT_URL_STS", ELSEWHERE)
+    with pytest.raises(BadConnection, match=r"Nothing is sent to http://192\.0\.2\.1:8000"):
+        open_session(ConnectionConfig(profile="role"))
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://127.0.0.1\\@192.0.2.1:1", "http://192.0.2.1:1\\@127.0.0.1", "http://127.0.0.1@192.0.2.1:1"],
+)
+def test_a_host_that_can_be_read_in_two_ways_is_not_this_machine(url: str) -> None:
+    with pytest.raises(BadConnection):
+        find(url=url)
+
+
+def test_a_proxy_elsewhere_takes_it_off_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://user:word@192.0.2.1:3128")
+    with pytest.raises(BadConnection, match=r"proxy on another machine, 192\.0\.2\.1: .*NO_PROXY"):
+        find(url="http://127.0.0.1:1")
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    assert found(url="http://127.0.0.1:1").host == "127.0.0.1"
+
+
 # --- where only botocore can send -------------------------------------------------------------------
 
 
@@ -133,7 +225,7 @@ def test_a_session_s_factory_finds_the_same(monkeypatch: pytest.MonkeyPatch) -> 
     [
         ({"HTTPS_PROXY": "http://proxy:3128"}, None, True),
         ({"https_proxy": "proxy:3128"}, None, True),
-        ({"HTTP_PROXY": "http://proxy:3128"}, "http://127.0.0.1:1", True),
+        ({"HTTP_PROXY": "http://localhost:3128"}, "http://127.0.0.1:1", True),
         ({"HTTPS_PROXY": "http://proxy:3128", "NO_PROXY": "example.com"}, None, True),
         ({"HTTP_PROXY": "http://proxy:3128"}, None, False),
         ({"HTTPS_PROXY": "http://proxy:3128"}, "http://127.0.0.1:1", False),

@@ -128,7 +128,7 @@ def test_an_answer_during_the_try_does_not_tell_that_the_service_is_there_now() 
 
 
 @contextmanager
-def senders(count: int, run: Callable[[], None]) -> Iterator[list[threading.Thread]]:
+def senders(count: int, run: Callable[[], object]) -> Iterator[list[threading.Thread]]:
     threads = [threading.Thread(target=run) for _ in range(count)]
     for thread in threads:
         thread.start()
