@@ -2,7 +2,8 @@
 
 import csv
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import islice
 
 from loader.decisions.schema import clipped
 from loader.errors import BadSource
@@ -30,23 +31,29 @@ def names_of(record: bytes, shown: str, dialect: Dialect) -> tuple[str, ...]:
     except csv.Error as error:
         raise BadSource(f"{shown}: the header cannot be read: {error}.") from error
     header = header_of(names)
-    nameless = [number for number, name in enumerate(header.columns, 1) if not name]
-    if nameless:
-        raise BadSource(f"{shown}: the header gives no name to {_columns(nameless)}. Every column needs one.")
-    for name, count in Counter(header.columns).items():
+    times = Counter(header.columns)
+    if times[""]:
+        nameless = _columns(_numbers_of("", header.columns), times[""])
+        raise BadSource(f"{shown}: the header gives no name to {nameless}. Every column needs one.")
+    for name, count in times.items():
         if count > 1:
-            numbers = [number for number, other in enumerate(header.columns, 1) if other == name]
             raise BadSource(
-                f"{shown}: the header gives the name '{clipped(name)}' to {_columns(numbers)}. "
+                f"{shown}: the header gives the name '{clipped(name)}' to "
+                f"{_columns(_numbers_of(name, header.columns), count)}. "
                 "Every column needs a name of its own."
             )
     return tuple(names)
 
 
-def _columns(numbers: Sequence[int]) -> str:
-    texts = [f"{number:,}" for number in numbers[:_NAMED]]
-    if len(numbers) > _NAMED:
-        texts.append(f"{len(numbers) - _NAMED:,} more")
+def _numbers_of(name: str, columns: Sequence[str]) -> Iterable[int]:
+    return (number for number, other in enumerate(columns, 1) if other == name)
+
+
+def _columns(numbers: Iterable[int], count: int) -> str:
+    """The first few of `count` columns, by number: a broken header may have millions of them."""
+    texts = [f"{number:,}" for number in islice(numbers, _NAMED)]
+    if count > _NAMED:
+        texts.append(f"{count - _NAMED:,} more")
     if len(texts) == 1:
         return f"column {texts[0]}"
     return f"columns {', '.join(texts[:-1])} and {texts[-1]}"

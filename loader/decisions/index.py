@@ -18,6 +18,8 @@ UNCLOSED = 1 << 31
 
 _PIECE = 1 << 20  # bytes handled at a time: few enough for the cache, enough rows for numpy
 _GRID_COLUMNS = 3  # from so many on, one search for all delimiters beats going from cell to cell
+_WALKED_COLUMNS = 64  # with more, a step a column pays only
+_WALKED_ROWS = 512  # for so many rows: a step costs as much for few of them
 _ROUNDS = 4  # words of 8 bytes looked at behind the first for a cell's end, before a search row by row
 
 _WORD = 8
@@ -174,6 +176,9 @@ class _KeyHasher:
             if grid is not None:
                 cells = [(grid[column] + 1, grid[column + 1]) for column in self._columns]
                 return cells, np.zeros(starts.size, np.bool_)
+        if self._cells > _WALKED_COLUMNS and starts.size < _WALKED_ROWS:
+            # Rows are wide then: going through each on its own takes time by their bytes, not by columns.
+            return [(starts, starts)] * len(self._columns), np.ones(starts.size, np.bool_)
         return self._walk(starts, ends, quotes)
 
     def _grid(self, starts: Offsets, ends: Offsets) -> list[Offsets] | None:

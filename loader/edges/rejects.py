@@ -18,6 +18,7 @@ from loader.errors import BadOption, BadState, DiskFailed
 from loader.model import Dialect, Header, Reject
 
 _PIECE = 1 << 20
+_WAITING = 8 << 20  # bytes: a shard's rejects have no limit in all
 _STEM_BYTES = 200  # of the 255 that a name may have
 _GLOB = re.compile(r"\[!?\]?[^]]*\]|[][*?]")  # a set of characters as a whole
 _SEPARATORS = "-_. "
@@ -136,12 +137,29 @@ class RejectFile:
         Add a reject: its record's bytes, the file and line where it begins. The bytes it takes in the file,
         which the checkpoint must come to know: what stands where is found again by adding these up.
 
-        Only remembers it for the next `sync`: so a shard's rejects are all there, or none.
+        It is on disk after the next `sync`, which this calls where much is waiting. See `all_or_none`.
         """
         data = self._form.line(record, shown_file, line, reject)
         self._enter(reject.position, len(data))
         self._waiting += data
+        if len(self._waiting) > _WAITING:
+            self.sync()
         return len(data)
+
+    @contextlib.contextmanager
+    def all_or_none(self) -> Iterator[None]:
+        """Where this is left by an error, nothing that was appended in it is part of the file."""
+        end = self._length + len(self._waiting)
+        count = len(self._positions)
+        try:
+            yield
+        except BaseException:
+            # What waited before may be on disk by now; what came behind it there is overwritten or cut off.
+            self._length = min(self._length, end)
+            del self._waiting[end - self._length :]
+            for each in (self._positions, self._offsets, self._lengths):
+                del each[count:]
+            raise
 
     def append_unrecorded(self, record: bytes, shown_file: str, line: int, reject: Reject) -> None:
         """

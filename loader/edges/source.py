@@ -281,6 +281,8 @@ def _examine(path: str, dialect: Dialect) -> _Found:
         opened = _OpenFile(path)
         found = os.fstat(opened.descriptor)
     except (FileNotFoundError, NotADirectoryError):
+        if os.path.islink(path):
+            raise BadSource(f"{shown} is a link to a file that does not exist.") from None
         raise BadSource(f"{shown}: there is no such file.") from None
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
@@ -317,6 +319,9 @@ def _find_header(descriptor: int, identity: FileIdentity, dialect: Dialect) -> t
             raise BadSource(
                 f"{shown} is compressed ({what}); reading compressed files is not there yet. Unpack it first."
             )
+    if first and not first.strip(b"\0"):
+        # What a full disk or a crash leaves of a file, or one whose size was set ahead of its data.
+        raise BadSource(f"{shown} begins with zero bytes: it is no CSV file. Make it anew, or name another.")
     # Without a mark, text in UTF-16 or UTF-32 has a zero byte in its first character.
     if first[:2] in _UTF16_MARKS or b"\0" in first[:2]:
         raise BadSource(f"{shown} is UTF-16 or UTF-32 text. Save it as UTF-8.")
@@ -333,7 +338,7 @@ def _find_header(descriptor: int, identity: FileIdentity, dialect: Dialect) -> t
         if len(borders.starts):
             start, end, lines = (int(array[0]) for array in borders)
             if final and scanner.quoted and len(borders.starts) == 1:
-                raise _unclosed_header(shown, lines, "the file ends")
+                raise _endless_header(shown, lines, "the file ends", quoted=True)
             record = bytes(kept[start - kept_from : end - kept_from])
             line_end = _line_end(kept, end - kept_from)
             lines += _line_ends(record) + (line_end > 0)
@@ -346,14 +351,12 @@ def _find_header(descriptor: int, identity: FileIdentity, dialect: Dialect) -> t
         kept_from = scanner.open_start
     else:
         raise BadSource(f"{shown} is empty: it has no header. Its first line must name the columns.")
-    raise _unclosed_header(shown, scanner.open_line, f"{RECORD_LIMIT >> 20} MiB")
+    raise _endless_header(shown, scanner.open_line, f"{RECORD_LIMIT >> 20} MiB", quoted=scanner.quoted)
 
 
-def _unclosed_header(shown: str, lines_before: int, before: str) -> BadSource:
-    return BadSource(
-        f"{shown}: the header, on line {lines_before + 1}, does not end before {before}. "
-        "Most often a quote in it is never closed."
-    )
+def _endless_header(shown: str, lines_before: int, before: str, *, quoted: bool) -> BadSource:
+    why = "Most often a quote in it is never closed." if quoted else "It has no line end: is this a CSV file?"
+    return BadSource(f"{shown}: the header, on line {lines_before + 1}, does not end before {before}. {why}")
 
 
 def _line_end(data: bytearray, at: int) -> int:

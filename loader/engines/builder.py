@@ -1,9 +1,11 @@
 """Shards to items: reads the records, parses them, settles which row of a key wins, and encodes it."""
 
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from itertools import chain
+from itertools import accumulate, chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,10 +17,13 @@ from loader.decisions.rows import cells_of, is_superseded, parse_records, plain_
 from loader.decisions.schema import ItemSchema
 from loader.edges.source import Source
 from loader.engines.outcomes import Outcomes
+from loader.errors import LoaderError
 from loader.model import Dialect, Problem, Reject, RejectCode
 
 _CSV_RECORDS = 50
 """Records given to the csv module at a time; more only takes memory."""
+_CSV_BYTES = 1 << 20
+"""The same in bytes, but for a record that has more by itself: rows of one key have no limit in all."""
 
 _UNCLOSED = Problem(
     RejectCode.UNCLOSED_QUOTE, "a quote that opens in this record is never closed before the file ends"
@@ -38,15 +43,26 @@ class BuildRules:
     include_superseded: bool = False
 
 
+class Draining(Exception):
+    """The worker is to end: no more items are taken."""
+
+
 class Builder:
     """
-    Makes the batches of shards, and enters duplicates and rejects in `outcomes`.
+    Makes the batches of shards, and enters duplicates and rejects in `outcomes`. Where `draining` says so it
+    raises Draining, for rows of one key that make no item can take it a long time.
 
     Keeps the index entries of a shard until `forget`, since a row that the service refuses is replaced by
     an older one of its key (`next_in_line`), as it would have been had the rows been written one by one.
     """
 
-    def __init__(self, source: Source, rules: BuildRules, outcomes: Outcomes) -> None:
+    def __init__(
+        self,
+        source: Source,
+        rules: BuildRules,
+        outcomes: Outcomes,
+        draining: Callable[[], bool] = lambda: False,
+    ) -> None:
         self._source = source
         self._rules = rules
         self._encoder = ItemEncoder(rules.schema)
@@ -54,14 +70,47 @@ class Builder:
         # Rows that an earlier load has marked as superseded are found one by one.
         self._skips = rules.schema.header.reject_columns > 0
         self._outcomes = outcomes
+        self._draining = draining
         self._entries: dict[int, NDArray[np.void]] = {}
 
     def batches(self, shard: int, entries: NDArray[np.void], size: int) -> Iterator[Batch]:
         """
         The items of a shard in batches of at most `size`: for each key one row, in no particular order. Rows
-        whose key nobody shares come first, since they need no comparing.
+        whose key nobody shares come first, since they need no comparing. Raises SourceChanged.
         """
         self._entries[shard] = entries
+        with self._changes_named():
+            yield from self._batches(shard, entries, size)
+
+    def forget(self, shard: int) -> None:
+        self._entries.pop(shard, None)
+
+    def next_in_line(self, item: Item) -> Item | None:
+        """
+        The row that takes the place of a refused one: the next older with this key that makes an item. Rows
+        on the way that make none are entered as rejects. None when no row of the key is left. Raises
+        SourceChanged.
+        """
+        with self._changes_named():
+            return self._first_valid(item.shard, item.older)
+
+    def reject(self, shard: int, entry: int, problem: Problem, *, superseded: bool = False) -> None:
+        record = self._entries[shard][entry]
+        reject = Reject(int(record["start"]), int(record["size"]), problem, superseded)
+        self._outcomes.reject(shard, reject)
+
+    @contextmanager
+    def _changes_named(self) -> Iterator[None]:
+        """Bytes of a file that is changed while it is read make for odd errors: the file is what to name."""
+        try:
+            yield
+        except (LoaderError, Draining):
+            raise
+        except Exception:
+            self._source.check_unchanged()
+            raise
+
+    def _batches(self, shard: int, entries: NDArray[np.void], size: int) -> Iterator[Batch]:
         same = (entries["flags"] & ENTRY_SAME) != 0
         begins = np.flatnonzero(~same)
         lengths = np.diff(begins, append=len(entries))
@@ -85,21 +134,6 @@ class Builder:
             chain.from_iterable(self._group(shard, begin, begin + length) for begin, length in groups),
         )
         yield from batches(one_by_one, size)
-
-    def forget(self, shard: int) -> None:
-        self._entries.pop(shard, None)
-
-    def next_in_line(self, item: Item) -> Item | None:
-        """
-        The row that takes the place of a refused one: the next older with this key that makes an item. Rows
-        on the way that make none are entered as rejects. None when no row of the key is left.
-        """
-        return self._first_valid(item.shard, item.older)
-
-    def reject(self, shard: int, entry: int, problem: Problem, *, superseded: bool = False) -> None:
-        record = self._entries[shard][entry]
-        reject = Reject(int(record["start"]), int(record["size"]), problem, superseded)
-        self._outcomes.reject(shard, reject)
 
     def _together(
         self, shard: int, which: NDArray[np.intp], size: int, apart: list[int], rest: list[_Record]
@@ -172,8 +206,12 @@ class Builder:
         self, shard: int, which: Sequence[int]
     ) -> Iterator[tuple[int, list[str] | Problem]]:
         header = self._rules.schema.header
-        for at in range(0, len(which), _CSV_RECORDS):
-            numbers, records = self._read(shard, which[at : at + _CSV_RECORDS])
+        at = 0
+        while at < len(which):
+            if self._draining():
+                raise Draining
+            taken, numbers, records = self._read(shard, which[at : at + _CSV_RECORDS])
+            at += taken
             rows = parse_records(records, header, self._rules.dialect)
             for entry, row in zip(numbers, rows, strict=True):
                 skipped = self._skips and not self._rules.include_superseded
@@ -183,12 +221,21 @@ class Builder:
                 else:
                     yield entry, row
 
-    def _read(self, shard: int, which: Sequence[int]) -> tuple[list[int], list[bytes]]:
+    def _read(self, shard: int, which: Sequence[int]) -> tuple[int, list[int], list[bytes]]:
+        """
+        How many of these records were taken, the first ones and at least one; the entries and bytes of those
+        that can be parsed.
+        """
         entries = self._entries[shard][list(which)]
         starts, sizes, flags = (entries[name].tolist() for name in ("start", "size", "flags"))
+        if sum(sizes) > _CSV_BYTES:
+            fitting = max(1, bisect_right(list(accumulate(sizes)), _CSV_BYTES))
+            starts, sizes, flags = starts[:fitting], sizes[:fitting], flags[:fitting]
+        taken = len(sizes)
+        which = which[:taken]
         read = self._source.read
         if not any(flag & ENTRY_UNCLOSED for flag in flags):
-            return list(which), list(map(read, starts, sizes))
+            return taken, list(which), list(map(read, starts, sizes))
         numbers, records = [], []
         for entry, start, size, flag in zip(which, starts, sizes, flags, strict=True):
             if flag & ENTRY_UNCLOSED:
@@ -196,7 +243,7 @@ class Builder:
             else:
                 numbers.append(entry)
                 records.append(read(start, size))
-        return numbers, records
+        return taken, numbers, records
 
     def _group(self, shard: int, begin: int, end: int) -> Iterator[Item]:
         """
@@ -257,7 +304,11 @@ class Builder:
                 others = candidates[:at] if last_wins else candidates[at + 1 :]
                 found = Item(item, shard, entry, others)
                 break
-            passed.append((entry, item))
+            if last_wins:
+                # At once: there may be millions of them, which --max-rejects and --stall-timeout are to see.
+                self.reject(shard, entry, item)
+            else:
+                passed.append((entry, item))
         for entry, problem in passed:
-            self.reject(shard, entry, problem, superseded=found is not None and not last_wins)
+            self.reject(shard, entry, problem, superseded=found is not None)
         return found

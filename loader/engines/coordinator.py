@@ -24,7 +24,15 @@ from loader.engines.pipeline import WindowBegins, WindowEnds
 from loader.engines.pool import Died, WorkerPool
 from loader.engines.prepare import Prepared, prepare
 from loader.engines.renewal import Renewal
-from loader.errors import EverythingRejected, LoaderError, Stalled, Stopped, TooManyRejects, WorkerFailed
+from loader.errors import (
+    EverythingRejected,
+    LoaderError,
+    SourceChanged,
+    Stalled,
+    Stopped,
+    TooManyRejects,
+    WorkerFailed,
+)
 from loader.model import IndexTask, Phase, ProgressEvent, ShardOutcome, ShardTask, Summary
 
 _log = logging.getLogger(__name__)
@@ -203,7 +211,12 @@ class _Load:
         match message:
             case ChunkIndexed():
                 self._pool.settle(number, partial(_is_chunk, message))
-                self._pipeline.indexed(message.window, message.chunk, message.index)
+                try:
+                    self._pipeline.indexed(message.window, message.chunk, message.index)
+                except SourceChanged:
+                    # That can name the file.
+                    self._prepared.source.check_unchanged()
+                    raise
             case Report():
                 self._take_report(number, message)
             case Halted():

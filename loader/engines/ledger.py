@@ -84,12 +84,12 @@ class Ledger:
     # --- shards ---------------------------------------------------------------------------------
 
     def shard_done(self, outcome: ShardOutcome) -> None:
-        # Reading the records may fail; from here to the journal's line nothing else can.
-        told = [self._told(reject) for reject in outcome.rejects]
-        written = [
-            (reject.position, self._rejects.append(*each, reject))
-            for reject, each in zip(outcome.rejects, told, strict=True)
-        ]
+        with self._rejects.all_or_none():
+            # One by one: their records have no limit in all, and reading or writing one may fail.
+            written = [
+                (reject.position, self._rejects.append(*self._told(reject), reject))
+                for reject in outcome.rejects
+            ]
         self._journal.append(
             ShardLine(outcome.window, outcome.shard, outcome.counts, written, outcome.unanswered)
         )

@@ -241,12 +241,13 @@ class _Said:
         return hashlib.blake2b(data, digest_size=16, key=self._digest_key).digest()
 
     def item_at(self, position: int, size: int) -> Item:
-        """The item of a row that was valid when it was read."""
-        (row,) = self._rows([self._source.read(position, size)])
+        """The item of a row that was valid when it was read. Raises SourceChanged."""
+        record = self._source.read(position, size)
+        # Of a file that changes these bytes may be anything, more records than one too.
+        self._source.check_unchanged()
+        (row,) = self._rows([record])
         item = row if isinstance(row, Problem) else self._encoder.encode(row)
         if isinstance(item, Problem):
-            # Only a file that changes gives another answer the second time, and then this raises.
-            self._source.check_unchanged()
             raise AssertionError(f"the row at {position} cannot be read a second time: {item.reason}")
         found: Item = orjson.loads(item)
         return found

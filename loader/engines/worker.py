@@ -32,10 +32,10 @@ from loader.edges.events import (
 )
 from loader.edges.source import Source
 from loader.edges.spool import read_entries
-from loader.engines.builder import Builder, BuildRules
+from loader.engines.builder import Builder, BuildRules, Draining
 from loader.engines.outcomes import Outcomes
 from loader.engines.tuner import Tuner
-from loader.engines.writer import Draining, Writer, WriterRules
+from loader.engines.writer import Writer, WriterRules
 from loader.errors import LoaderError
 from loader.model import FileSpan, IndexTask, ShardTask
 
@@ -122,7 +122,7 @@ class _Worker:
         self._reporter = Coalescer(self._report)
         self._outcomes = Outcomes(self._reporter.happened)
         self._source = Source.reopen(setup.files, setup.build.schema.header)
-        self._builder = Builder(self._source, setup.build, self._outcomes)
+        self._builder = Builder(self._source, setup.build, self._outcomes, lambda: self._writer.draining())
         self._transport = setup.factory.transport(setup.write.table)
         self._writer = Writer(
             self._transport,

@@ -14,7 +14,7 @@ from loader.decisions.outage import PROBE, unreached
 from loader.decisions.retry import Attempt, RetryPolicy
 from loader.decisions.wire import Answer, Reply, read_reply, request_body
 from loader.edges.clients import Credentials
-from loader.engines.builder import Builder
+from loader.engines.builder import Builder, Draining
 from loader.engines.delivery import Delivery, Settler
 from loader.engines.outcomes import Outcomes
 from loader.engines.reach import Reach
@@ -40,10 +40,6 @@ class Transport(Protocol):
 
     def use(self, credentials: Credentials) -> None: ...
     def close(self) -> None: ...
-
-
-class Draining(Exception):
-    """The worker is to end: no more items are taken."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from loader.decisions.plan import ENTRY_SAME, ENTRY_UNCLOSED, entries, sort_wind
 from loader.decisions.rows import parse_records
 from loader.decisions.schema import build_schema
 from loader.edges.source import Source
-from loader.engines.builder import Builder, BuildRules
+from loader.engines.builder import Builder, BuildRules, Draining
 from loader.engines.outcomes import Outcomes
 from loader.model import (
     REJECT_COLUMNS,
@@ -50,7 +50,8 @@ class Bench:
         schema = build_schema(table, Header(source.header.columns, source.header.reject_columns), {"n": "N"})
         rules = BuildRules(schema, DIALECT, winner, include_superseded)
         self.outcomes = Outcomes(lambda: None)
-        self.builder = Builder(source, rules, self.outcomes)
+        self.draining = False
+        self.builder = Builder(source, rules, self.outcomes, lambda: self.draining)
         (span,) = source.files
         start = span.base + span.data_start
         data = source.read(start, span.end - start)
@@ -579,4 +580,20 @@ def test_shards_are_known_apart_until_they_are_forgotten(bench: Make) -> None:
     assert cells(successor) == ["a", "1"]
     made.builder.forget(SHARD)
     with pytest.raises(KeyError):
+        made.builder.next_in_line(item)
+
+
+@pytest.mark.parametrize("good", [True, False])
+def test_rows_of_one_key_do_not_hold_up_a_drain(bench: Make, good: bool) -> None:
+    """A million bad ones would take a minute."""
+    made = bench(*[f"a,{1 if good else 'x'}"] * 500)
+    made.draining = True
+    with pytest.raises(Draining):
+        made.batches()
+    # One by one behind a refusal as well.
+    made.draining = False
+    made = bench("a,1", *["a,x"] * 500, "a,2")
+    (item,) = made.items()
+    made.draining = True
+    with pytest.raises(Draining):
         made.builder.next_in_line(item)

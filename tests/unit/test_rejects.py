@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from loader.decisions.reject_form import RejectForm
+from loader.edges import rejects
 from loader.edges.rejects import RejectFile, default_path, discard_part, part_path
 from loader.errors import BadOption, BadState, DiskFailed
 from loader.model import Dialect, Header, Problem, Reject, RejectCode
@@ -543,3 +544,25 @@ def test_a_long_name_leaves_room_for_the_endings(tmp_path: Path, stem: str) -> N
     file = begin(final)
     add(file, 1)
     assert file.finish() == final
+
+
+@pytest.mark.parametrize("limit", [1, 40, 1 << 20])
+def test_rejects_that_belong_together_are_all_there_or_none(
+    final: str, monkeypatch: pytest.MonkeyPatch, limit: int
+) -> None:
+    """Whether or not some of them had to go to the disk before the others came."""
+    monkeypatch.setattr(rejects, "_WAITING", limit)
+    file = begin(final)
+    add(file, 9)
+    with pytest.raises(ZeroDivisionError), file.all_or_none():
+        add(file, 8, 7, 6)
+        raise ZeroDivisionError
+    with file.all_or_none():
+        lengths = add(file, 5, 2)
+    file.sync()
+    assert Path(part_path(final)).read_bytes()[: file._length] == FIRST + line(9) + line(5) + line(2)
+    file.close()
+    assert Path(part_path(final)).read_bytes() == FIRST + line(9) + line(5) + line(2)
+    file = begin(final, ([900, 500, 200], [len(line(9)), *lengths]))
+    assert file.finish() == final
+    assert Path(final).read_bytes() == FIRST + line(2) + line(5) + line(9)

@@ -18,9 +18,9 @@ from loader.decisions.schema import build_schema
 from loader.decisions.wire import Reply, join_items
 from loader.edges.clients import Credentials
 from loader.edges.source import Source
-from loader.engines.builder import Builder, BuildRules
+from loader.engines.builder import Builder, BuildRules, Draining
 from loader.engines.outcomes import Outcomes
-from loader.engines.writer import BYTES_IN_FLIGHT, QUEUED, Draining, Writer, WriterRules
+from loader.engines.writer import BYTES_IN_FLIGHT, QUEUED, Writer, WriterRules
 from loader.errors import ConnectionFault, Fatal
 from loader.model import Counts, Dialect, KeyPart, KeySchema, ShardTask, TableDescription
 
