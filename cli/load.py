@@ -25,7 +25,10 @@ class Outcome:
 
 def run(options: argparse.Namespace) -> int:
     outcome = _run(options)
-    report(outcome, as_json=options.json, asked=_asked(options), command=_command())
+    with signals.held():
+        report(outcome, as_json=options.json, asked=_asked(options), command=_command())
+        # What came meanwhile is too late to change the outcome.
+        signals.discard()
     return outcome.ending.status
 
 

@@ -1,23 +1,35 @@
 """Where the program begins: reads the command line, calls the verb, gives back the exit status."""
 
+import signal
 import sys
-from argparse import Namespace
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-# Nothing heavy up here: the installed `ddbload` is imported anew by every worker process.
+# Nothing heavy up here: until `main` runs, Ctrl-C is answered with a traceback.
+if TYPE_CHECKING:
+    from argparse import Namespace
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line (that of the process where `argv` is None) and return its exit status."""
-    from cli import streams
+    # In the middle of an import a KeyboardInterrupt would be a traceback.
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    from cli import signals, streams
+    from cli.exits import Interrupted
 
     arguments = list(sys.argv[1:] if argv is None else argv)
     streams.prepare()
-    try:
-        status = _run(arguments)
-    except KeyboardInterrupt:
-        # Before the verb was ready for it, or behind it.
-        status = _refuse(arguments, KeyboardInterrupt())
+    with signals.heard():
+        try:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+            status = _run(arguments)
+        except (KeyboardInterrupt, Interrupted) as error:
+            # Before the verb was ready for it.
+            status = _refuse(arguments, error)
+        if argv is None:
+            signals.ignore()
     return streams.settle(status)
 
 
@@ -38,7 +50,7 @@ def _run(arguments: list[str]) -> int:
     return _call(options)
 
 
-def _call(options: Namespace) -> int:
+def _call(options: "Namespace") -> int:
     from cli import signals
 
     # Only the verb that is wanted is imported, with what it needs.

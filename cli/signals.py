@@ -34,6 +34,39 @@ def interrupt(signal_name: str) -> NoReturn:
 
 
 @contextmanager
+def heard() -> Iterator[None]:
+    """
+    While this lasts a signal of the three raises, from wherever the program is: SIGINT a KeyboardInterrupt,
+    the others exits.Interrupted. By itself Python would let them kill it without a word.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def handle(number: int, _: FrameType | None) -> None:
+        interrupt(signal.Signals(number).name)
+
+    before: dict[signal.Signals, Any] = {}
+    for which in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(which) is signal.SIG_DFL:
+            before[which] = signal.signal(which, handle)
+    try:
+        yield
+    finally:
+        for which, handler in before.items():
+            # Unless somebody else has a say by now.
+            if signal.getsignal(which) is handle:
+                signal.signal(which, handler)
+
+
+def ignore() -> None:
+    """The outcome has been told: from now on a signal can only spoil the exit status."""
+    if threading.current_thread() is threading.main_thread():
+        for which in _WATCHED:
+            signal.signal(which, signal.SIG_IGN)
+
+
+@contextmanager
 def held() -> Iterator[None]:
     """
     For heavy imports: signals come when this is over.
@@ -46,6 +79,12 @@ def held() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def discard() -> None:
+    """Forget the signals that came while they were `held`."""
+    while pending := signal.sigpending() & set(_WATCHED):
+        signal.sigwait(pending)
 
 
 @contextmanager
