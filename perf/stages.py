@@ -101,7 +101,7 @@ class Street:
         self._builder = Builder(self._source, BuildRules(self._schema, self._dialect), self._outcomes)
         in_flight = _BytesInFlight()
         self._settler = Settler(
-            RetryPolicy(), key, self._outcomes, self._builder, in_flight.account, in_flight.denied
+            RetryPolicy(), key, self._outcomes, self._builder, in_flight.account
         )
         credentials = Credentials("test", "test")
         self._target = _target(sink, credentials)
@@ -238,9 +238,6 @@ class _BytesInFlight:
     def account(self, size: int) -> None:
         with self._room:
             self._bytes += size
-
-    def denied(self) -> None:
-        raise SystemExit("The sink refuses the credentials.")
 
 
 def _target(sink: Sink, credentials: Credentials) -> Target:

@@ -1,6 +1,6 @@
 """Batches through a boto3 client: knows every endpoint, proxy and signature, at some ten times the cost."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from loader.decisions.wire import Reply
@@ -27,8 +27,12 @@ def shape_of_batch(table: str) -> dict[str, Any]:
 class Boto3Transport:
     """Sends batches through one boto3 client, from any number of threads."""
 
-    def __init__(self, client: RawClient, table: str = "") -> None:
+    def __init__(
+        self, client: RawClient, prober: Callable[[Credentials], RawClient], table: str = ""
+    ) -> None:
         self._client = client
+        self._make_prober = prober
+        self._prober: RawClient | None = None
         self._shape = shape_of_batch(table)
 
     def send(self, body: bytes) -> Reply:
@@ -37,18 +41,31 @@ class Boto3Transport:
 
         Raises ConnectionFault where there is none, and Fatal where none can be asked for.
         """
+        return self._call(self._client, body)
+
+    def probe(self, body: bytes) -> Reply:
+        """As `send`, by a client without much patience, one at a time: meanwhile all senders may wait."""
+        if self._prober is None:
+            try:
+                self._prober = self._make_prober(self._client.held.current)
+            except BadConnection as problem:
+                raise Fatal(str(problem)) from problem
+        return self._call(self._prober, body)
+
+    def _call(self, client: RawClient, body: bytes) -> Reply:
         try:
-            return self._client.call("BatchWriteItem", body, self._shape)
+            return client.call("BatchWriteItem", body, self._shape)
         except BadConnection as problem:
             raise Fatal(str(problem)) from problem
 
-    def probe(self, body: bytes) -> Reply:
-        """As `send`."""
-        return self.send(body)
-
     def use(self, credentials: Credentials) -> None:
         """Sign with these from the next request on."""
-        self._client.held.current = credentials
+        for client in self._clients():
+            client.held.current = credentials
 
     def close(self) -> None:
-        self._client.close()
+        for client in self._clients():
+            client.close()
+
+    def _clients(self) -> list[RawClient]:
+        return [self._client] if self._prober is None else [self._client, self._prober]

@@ -10,6 +10,7 @@ functions, where it is needed: it takes longer than all the rest of `import load
 import logging
 import os
 import re
+import socket
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -21,7 +22,7 @@ from loader.config import ConnectionConfig
 from loader.decisions.endpoint import plain_http_problem
 from loader.decisions.wire import Reply
 from loader.edges.boto3_transport import Boto3Transport, shape_of_batch
-from loader.edges.connections import CONNECT_TIMEOUT, READ_TIMEOUT
+from loader.edges.connections import CONNECT_TIMEOUT, DROP_UNSENT, PROBE_TIMEOUT, READ_TIMEOUT
 from loader.edges.credentials import NO_CREDENTIALS, CredentialChain, Credentials, HandedDown
 from loader.edges.fast import Fallback, FastTransport
 from loader.edges.table_client import TableClient
@@ -38,7 +39,6 @@ __all__ = [
 ]
 
 DEFAULT_REGION = "us-east-1"
-
 # Before anything has begun, a wrong address is told soon. In seconds.
 _FIRST_CONNECT_TIMEOUT = 3
 
@@ -68,7 +68,7 @@ class ClientFactory:
 
     def table_client(self) -> TableClient:
         """Raises BadConnection."""
-        return TableClient(_RawClient(self, _FIRST_CONNECT_TIMEOUT))
+        return TableClient(_RawClient(self, _FIRST_CONNECT_TIMEOUT, READ_TIMEOUT))
 
     def transport(self, table: str = "") -> Boto3Transport | FastTransport:
         """
@@ -86,9 +86,12 @@ class ClientFactory:
 
         return FastTransport(self.target, self.credentials, Fallback(client, target))
 
+    def _prober(self, credentials: Credentials) -> "_RawClient":
+        return _RawClient(replace(self, credentials=credentials), PROBE_TIMEOUT, PROBE_TIMEOUT)
+
     def _boto3_transport(self, table: str) -> Boto3Transport:
         try:
-            return Boto3Transport(_RawClient(self, CONNECT_TIMEOUT), table)
+            return Boto3Transport(_RawClient(self, CONNECT_TIMEOUT, READ_TIMEOUT), self._prober, table)
         except BadConnection as problem:
             raise Fatal(str(problem)) from problem
 
@@ -110,6 +113,8 @@ class Session:
         self.region: str = connection.region or chain_region or DEFAULT_REGION
         self._chain = CredentialChain(session)
         self.credentials = self._chain.freeze()
+        self.serial = 0
+        """Grows with each new credentials."""
 
     def factory(self, connections: int) -> ClientFactory:
         return ClientFactory(
@@ -121,11 +126,13 @@ class Session:
             allow_http=self._allow_http,
         )
 
+    def due(self) -> bool:
+        """Whether the credentials are about to expire. Asks nobody."""
+        return self._chain.due()
+
     def refreshed(self) -> Credentials | None:
         """
-        New credentials once the old ones are about to expire, else None. To be asked every second or so.
-
-        Raises Denied when they have expired and there are no new ones.
+        New ones once they are `due`, else None. Raises Denied when the old have expired and there are none.
         """
         if not self._chain.due():
             return None
@@ -155,6 +162,7 @@ class Session:
         if credentials == self.credentials:
             return None
         self.credentials = credentials
+        self.serial += 1
         return credentials
 
 
@@ -183,13 +191,13 @@ class _NoReply:
 class _RawClient:
     """A boto3 client whose request bodies are ours and whose replies are taken before they are parsed."""
 
-    def __init__(self, factory: ClientFactory, connect_timeout: float) -> None:
+    def __init__(self, factory: ClientFactory, connect_timeout: float, read_timeout: float) -> None:
         self.region = factory.region
         self.held = HandedDown(factory.credentials)
         self._exchange = _Exchange()
         try:
             session = _botocore_session(factory.profile, factory.allow_http)
-            self._client = _boto3_client(session, factory, self.held, connect_timeout)
+            self._client = _boto3_client(session, factory, self.held, connect_timeout, read_timeout)
             self._ca_file = _ca_file(session)
         except Exception as error:
             raise translate(error) from error
@@ -366,7 +374,9 @@ def _text(header: str | bytes) -> str:
     return header if isinstance(header, str) else header.decode("utf-8")
 
 
-def _boto3_client(session: Any, factory: ClientFactory, held: HandedDown, connect_timeout: float) -> Any:
+def _boto3_client(
+    session: Any, factory: ClientFactory, held: HandedDown, connect_timeout: float, read_timeout: float
+) -> Any:
     import boto3.session
     from botocore.config import Config
 
@@ -376,12 +386,15 @@ def _boto3_client(session: Any, factory: ClientFactory, held: HandedDown, connec
         retries={"mode": "legacy", "total_max_attempts": 1},
         max_pool_connections=factory.connections,
         connect_timeout=connect_timeout,
-        read_timeout=READ_TIMEOUT,
+        read_timeout=read_timeout,
         tcp_keepalive=True,
         parameter_validation=False,
         # `auto` would ask the metadata service where it is.
         defaults_mode="legacy",
     )
-    return boto3.session.Session(botocore_session=session).client(
+    client = boto3.session.Session(botocore_session=session).client(
         "dynamodb", region_name=factory.region, endpoint_url=factory.endpoint_url, config=config
     )
+    # As on our own connections; there is no setting for it.
+    client._endpoint.http_session._socket_options.append((socket.SOL_SOCKET, socket.SO_LINGER, DROP_UNSENT))
+    return client

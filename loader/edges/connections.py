@@ -18,6 +18,9 @@ CONNECT_TIMEOUT = 5.0
 READ_TIMEOUT = 30.0
 """Seconds. DynamoDB answers or gives up within a few; who waits longer than this waits for a lost reply."""
 
+PROBE_TIMEOUT = 3.0
+"""Seconds for each step of a probe: while it waits, so may all senders."""
+
 _FIRST_PIECE = 16 << 10
 """More than a common reply has, and as much as a TLS record holds, so that none is left inside TLS."""
 _PIECE = 64 << 10
@@ -30,6 +33,14 @@ _PATIENCE = 4
 """What goes or comes in pieces may take so many times the time limit of one piece."""
 # Asked after a minute without a byte, then every ten seconds: gone after three questions without an answer.
 _KEEPALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
+
+DROP_UNSENT = struct.pack("ii", 1, 0)
+"""
+SO_LINGER: what was not acknowledged when a connection is closed, by us or by our death, is not sent any
+more. Else the kernel goes on with it for minutes where packets are lost, and an old value arrives behind a
+newer one.
+"""
+_FIN = struct.pack("ii", 0, 0)
 
 _CHECK_BUNDLE = "Check AWS_CA_BUNDLE and the endpoint's certificate."
 
@@ -82,14 +93,14 @@ class Connections:
         try:
             reply = connection.exchange(head, body, reader)
         except (MalformedReply, OSError) as trouble:
-            connection.close()
+            connection.drop()
             told = self._broken(trouble)
             if not reused or reader.began:
                 raise ConnectionFault(told) from trouble
             self._close_idle()
             raise StaleConnection(told) from trouble
         except BaseException:
-            connection.close()
+            connection.drop()
             raise
         if reader.keeps:
             self._give_back(connection)
@@ -145,6 +156,7 @@ class Connections:
         except (OSError, UnicodeError) as error:
             raise ConnectionFault(self._unreachable(error), sent=False) from error
         try:
+            opened.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, DROP_UNSENT)
             opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             opened.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
             for name, value in _KEEPALIVE.items():
@@ -226,6 +238,13 @@ class _Connection(ABC):
         return reply
 
     def close(self) -> None:
+        """With nothing under way: in the way that the other side expects."""
+        with suppress(OSError):
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _FIN)
+        self._socket.close()
+
+    def drop(self) -> None:
+        """With a request under way, which ends here as far as it can."""
         self._socket.close()
 
     def _send(self, head: bytes, body: bytes, reader: ReplyReader) -> Reply | None:

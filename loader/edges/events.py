@@ -22,7 +22,10 @@ class Drain:
 
 @dataclass(frozen=True, slots=True)
 class FreshCredentials:
+    """What is known of credentials now; `serial` is their number, which grows with each that are new."""
+
     credentials: Credentials
+    serial: int
 
 
 ToWorker = IndexTask | ShardTask | Drain | FreshCredentials
@@ -75,7 +78,9 @@ class Drained:
 
 @dataclass(frozen=True, slots=True)
 class NeedCredentials:
-    """The service refuses the credentials: perhaps there are newer ones than those handed down."""
+    """The service refuses the credentials of this number: perhaps there are newer ones."""
+
+    serial: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,23 +11,28 @@ from typing import Protocol
 from loader.decisions.sigv4 import Signer
 from loader.decisions.standing import STRIKES, Standing
 from loader.decisions.wire import Reply, Transient, read_result
-from loader.edges.connections import CONNECT_TIMEOUT, READ_TIMEOUT, Connections, StaleConnection
+from loader.edges.connections import (
+    CONNECT_TIMEOUT,
+    PROBE_TIMEOUT,
+    READ_TIMEOUT,
+    Connections,
+    StaleConnection,
+)
 from loader.edges.credentials import Credentials
 from loader.edges.target import Target
 from loader.errors import BadConnection, ConnectionFault, Fatal
 
 _log = logging.getLogger(__name__)
 
-PROBE_TIMEOUT = 3.0
-"""Seconds for each step of a probe: while it waits, so may all senders."""
 CLIENT_PROBE_SECONDS = 5.0
-"""So often boto3 probes too, where the fast path has a fault: its limits of time are longer."""
+"""So often boto3 probes too, where the fast path has a fault."""
 
 
 class Client(Protocol):
     """It can all that a FastTransport can, at ten times the cost."""
 
     def send(self, body: bytes) -> Reply: ...
+    def probe(self, body: bytes) -> Reply: ...
     def use(self, credentials: Credentials) -> None: ...
     def close(self) -> None: ...
 
@@ -134,7 +139,7 @@ class FastTransport:
         """
         route = self._route
         if route is None:
-            return self._fallback().send(body)
+            return self._fallback().probe(body)
         try:
             return route.probe(body, time.time())
         except ConnectionFault:
@@ -145,7 +150,7 @@ class FastTransport:
             client = self._client_after_fault()
             if client is None:
                 raise
-            return client.send(body)
+            return client.probe(body)
 
     def use(self, credentials: Credentials) -> None:
         """

@@ -31,6 +31,7 @@ from loader.model import Counts, Dialect, Header, KeyPart, KeySchema
 
 JOURNAL = "journal.jsonl"
 LOCK = "lock"
+_PIECE = 1 << 20
 _RESTART = "Give --restart to load everything anew."
 
 
@@ -125,9 +126,10 @@ class Journal:
 
     @classmethod
     def resume(cls, directory: str, resume: Resume) -> "Journal":
-        """Go on behind the whole lines that `load` found; what was torn is cut off."""
+        """Go on behind the whole lines that `load` found, on disk on return; what was torn is cut off."""
         journal = cls._open(directory, 0)
         try:
+            journal._write_anew(resume.length)
             journal._cut(resume.length)
         except BaseException:
             journal.close()
@@ -138,7 +140,7 @@ class Journal:
     def _open(cls, directory: str, flags: int) -> "Journal":
         path = os.path.join(directory, JOURNAL)
         try:
-            descriptor = _opened(path, os.O_WRONLY | flags)
+            descriptor = _opened(path, os.O_RDWR | flags)
         except OSError as error:
             raise DiskFailed(f"The checkpoint {path} cannot be opened: {error.strerror}.") from error
         return cls(directory, descriptor, 0)
@@ -189,6 +191,16 @@ class Journal:
                 os.unlink(os.path.join(self._directory, name))
             with contextlib.suppress(OSError):
                 os.rmdir(self._directory)
+
+    def _write_anew(self, length: int) -> None:
+        """
+        Lines whose sync failed before a run was killed can be read, and are not on disk: a sync brings there
+        what was written since the last one, be it one that failed.
+        """
+        with self._disk("written"):
+            for start in range(0, length, _PIECE):
+                data = os.pread(self._descriptor, min(_PIECE, length - start), start)
+                write_at(self._descriptor, data, start)
 
     def _cut(self, length: int) -> None:
         with self._disk("written"):

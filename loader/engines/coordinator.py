@@ -7,7 +7,6 @@ from contextlib import ExitStack
 from functools import partial
 
 from loader.config import LoadConfig
-from loader.edges.credentials import Credentials
 from loader.edges.events import (
     ChunkIndexed,
     Crashed,
@@ -101,7 +100,7 @@ class _Load:
         self._last_rows = -1
         self._next_tick = self._began
         self._next_source_check = self._began + SOURCE_SECONDS
-        self._renewal = Renewal(prepared.session, self._began)
+        self._renewal = Renewal(prepared.session)
         self._idle_deaths = 0
         self._threads = prepared.threads
         # Workers that wait for the service to come back.
@@ -229,7 +228,7 @@ class _Load:
             case Died():
                 self._replace(number, message)
             case NeedCredentials():
-                self._hand_down(self._renewal.refused(time.monotonic(), self._ledger.tally.counts.written))
+                self._renewal.refused(message.serial)
             case Logged():
                 _keep(message)
             case Drained():
@@ -249,23 +248,22 @@ class _Load:
         self._ledger.underway(number, report.open)
 
     def _note_outage(self, number: int, fault: str) -> None:
-        """What stands between a worker and the service; empty where nothing does, or it is gone."""
-        before = bool(self._cut_off)
+        """What stands between a worker and the service; empty where nothing does."""
         if fault:
+            if not self._cut_off:
+                _log.warning("The service cannot be reached, and the load waits for it: %s", fault)
             self._cut_off.add(number)
-        else:
-            self._cut_off.discard(number)
-        if self._cut_off and not before:
-            _log.warning("The service cannot be reached, and the load waits for it: %s", fault)
-        elif before and not self._cut_off:
-            _log.warning("The service answers again.")
+        elif number in self._cut_off:
+            self._cut_off.remove(number)
+            if not self._cut_off:
+                _log.warning("The service answers again.")
 
     def _replace(self, number: int, death: Died) -> None:
         """What a dead worker had in hand goes to a fresh one, but not for ever."""
         assert self._pool is not None
         self._prepared.source.check_unchanged()
         self._ledger.underway(number, None)
-        self._note_outage(number, "")
+        self._cut_off.discard(number)
         self._idle_deaths += not death.open
         if self._idle_deaths >= DEATHS:
             raise WorkerFailed(f"{DEATHS} worker processes in a row died with nothing to do. {self._crash}")
@@ -290,7 +288,7 @@ class _Load:
         if now < self._next_tick:
             return
         self._next_tick = now + TICK
-        self._hand_down(self._renewal.ahead(now, in_outage=bool(self._cut_off)))
+        self._hand_down(self._renewal.poll(now))
         if now >= self._next_source_check:
             self._next_source_check = now + SOURCE_SECONDS
             self._prepared.source.check_unchanged()
@@ -304,10 +302,9 @@ class _Load:
     def _writing(self) -> bool:
         return self._pipeline.writing is not None
 
-    def _hand_down(self, credentials: Credentials | None) -> None:
-        if credentials is not None and self._pool is not None:
-            _log.info("There are new credentials.")
-            self._pool.broadcast(FreshCredentials(credentials))
+    def _hand_down(self, word: FreshCredentials | None) -> None:
+        if word is not None and self._pool is not None:
+            self._pool.broadcast(word)
 
     def _check_limits(self) -> None:
         tally = self._ledger.tally

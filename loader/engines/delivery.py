@@ -36,8 +36,7 @@ class Settler:
     """
     Enters what became of items; shared by all senders of a worker.
 
-    `on_bytes` is told how many bytes of items are newly under way, or with a minus settled; `on_denied` that
-    the service no longer accepts the credentials.
+    `on_bytes` is told how many bytes of items are newly under way, or with a minus settled.
     """
 
     def __init__(
@@ -47,11 +46,9 @@ class Settler:
         outcomes: Outcomes,
         builder: Builder,
         on_bytes: Callable[[int], None],
-        on_denied: Callable[[], None],
     ) -> None:
         self.policy = policy
         self.key = key
-        self.on_denied = on_denied
         self._outcomes = outcomes
         self._builder = builder
         self._on_bytes = on_bytes
@@ -208,8 +205,6 @@ class Delivery:
     def _again(self, decision: Resend, rest: Sequence[Item], answer: Answer | ConnectionFault) -> float:
         _log.debug("%d items: %s; again in %.2f s", len(rest), _told(answer), decision.wait)
         failed = decision.attempt.failures > self.attempt.failures
-        if decision.attempt.denials > self.attempt.denials:
-            self._settler.on_denied()
         self.attempt = decision.attempt
         if isinstance(answer, Written) and not self._parts:
             self.left = rest

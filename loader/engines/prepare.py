@@ -81,6 +81,7 @@ class Prepared:
                 threads=self.threads,
                 adapts=self.config.threads is None,
                 batch_size=self.config.batch_size,
+                serial=self.session.serial,
             ),
             seed=head.seed,
             log_level=logging.getLogger("loader").getEffectiveLevel(),

@@ -62,13 +62,16 @@ class Reach:
         # That others were answered while this try was under way says nothing: the outage may be younger.
         answers = self._answers
         while not self._probing.acquire(timeout=_GLANCE):
-            # Not to wait for a probe that hangs while others are answered.
-            if self._answers != answers:
+            if self._stopped.is_set():
+                return True
+            # Not to wait for a probe that hangs while others are answered. But where one has failed new tries
+            # fail too, even if some old connections still work.
+            if self._answers != answers and not self._fault:
                 return mark < self._answers_at_return
         try:
-            if mark < self._answers_at_return:
+            if mark < self._answers_at_return or self._stopped.is_set():
                 return True
-            if self._answers != answers or self._stopped.is_set():
+            if self._answers != answers:
                 return False
             return self._wait_out()
         finally:
@@ -80,10 +83,10 @@ class Reach:
             if not probes:
                 self._change(fault)
             if self._stopped.wait(pause(probes, self._random())):
-                break
+                return True
             probes += 1
         self.answered()
-        if not probes and fault is None:
+        if not probes:
             return False
         self._answers_at_return = self._answers
         self._change("")

@@ -190,7 +190,7 @@ class _Worker:
                 self._stop()
             elif isinstance(message, FreshCredentials):
                 try:
-                    self._transport.use(message.credentials)
+                    self._writer.use(message.credentials, message.serial)
                 except Exception as error:
                     # It ends the load, but whoever listens has to hear of that too.
                     self._fail(error)
@@ -210,8 +210,8 @@ class _Worker:
                 self._failure = Crashed(trace(error))
         self._stop()
 
-    def _ask_for_credentials(self) -> None:
-        self._events.put(NeedCredentials())
+    def _ask_for_credentials(self, serial: int) -> None:
+        self._events.put(NeedCredentials(serial))
 
     def _report(self) -> None:
         # A coordinator that is gone is the listener's business; a report to it is nobody's.

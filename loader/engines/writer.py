@@ -16,6 +16,7 @@ from loader.decisions.wire import Answer, Reply, read_reply, request_body
 from loader.edges.clients import Credentials
 from loader.engines.builder import Builder, Draining
 from loader.engines.delivery import Delivery, Settler
+from loader.engines.denial import Denial
 from loader.engines.outcomes import Outcomes
 from loader.engines.reach import Reach
 from loader.errors import ConnectionFault, Fatal
@@ -46,7 +47,8 @@ class Transport(Protocol):
 class WriterRules:
     """
     `per_index`: ask for the write units of each index, which costs a larger reply. `threads` are the senders
-    to begin with; `adapts`: there may be more or fewer of them later.
+    to begin with; `adapts`: there may be more or fewer of them later. `serial` is the number of the first
+    credentials.
     """
 
     table: str
@@ -55,6 +57,7 @@ class WriterRules:
     threads: int
     adapts: bool
     batch_size: int
+    serial: int = 0
 
 
 class Writer:
@@ -63,8 +66,8 @@ class Writer:
 
     A sender that is throttled waits, with what it could not write in its hands: so fewer requests are under
     way as long as the table takes less. `on_failure` is called, by each sender that meets it, with an error
-    after which nothing can be written; `on_denied` when the credentials are refused; `on_outage` when an
-    outage begins and when it ends.
+    after which nothing can be written; `on_denied` with the number of credentials that are refused;
+    `on_outage` when an outage begins and when it ends.
     """
 
     def __init__(
@@ -76,13 +79,14 @@ class Writer:
         builder: Builder,
         *,
         on_failure: Callable[[BaseException], None],
-        on_denied: Callable[[], None],
+        on_denied: Callable[[int], None],
         on_outage: Callable[[], None],
     ) -> None:
         self._transport = transport
         self._rules = rules
         self._outcomes = outcomes
-        self._settler = Settler(policy, rules.key, outcomes, builder, self._account, on_denied)
+        self._settler = Settler(policy, rules.key, outcomes, builder, self._account)
+        self._denial = Denial(rules.serial, on_denied)
         self._on_failure = on_failure
         self._random = random.Random()
         self._draining = threading.Event()
@@ -142,6 +146,11 @@ class Writer:
         """How often an outage has begun or ended: odd while there is one."""
         return self._reach.changes
 
+    def use(self, credentials: Credentials, serial: int) -> None:
+        """Sign with these from now on. They may be the old ones: then there are no others."""
+        self._transport.use(credentials)
+        self._denial.heard(serial)
+
     def waiting(self) -> bool:
         """Batches lie ready that no sender has taken."""
         return not self._queue.empty()
@@ -164,6 +173,7 @@ class Writer:
     def drain(self) -> None:
         """Let the requests in flight come to their end, and send nothing more."""
         self._draining.set()
+        self._denial.stop()
         for _ in self._threads:
             self._queue.put(None)
         with self._room:
@@ -190,8 +200,11 @@ class Writer:
                     return
                 delivery = Delivery(self._settler, batch, attempt)
                 while part := delivery.next_part():
+                    serial, denials = self._denial.serial, delivery.attempt.denials
                     answer, in_outage = self._try(part)
                     wait = delivery.answered(part, answer, self._random.random(), in_outage=in_outage)
+                    if delivery.attempt.denials > denials:
+                        self._denial.wait(serial)
                     if self._draining.wait(wait) if wait else self.draining():
                         raise Draining
                 left, attempt = delivery.left, delivery.attempt

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import orjson
 import pytest
 
 from tests.program import SUMMARY_KEYS, Done, call, command, run
@@ -181,6 +182,83 @@ def test_a_log_file_that_is_not_a_plain_file(server: Server, here: Path, kind: s
         log.mkdir()
     assert "--log-file" in refused(server, "good.csv", "-t", "people", "--log-file", "log")
     assert (here / "good.csv").read_text() == "id,age\n1,2\n"
+
+
+@pytest.mark.parametrize("verb", ["load", "verify"])
+@pytest.mark.parametrize(
+    ("source", "log"),
+    [
+        ("good.csv", "good.csv"),
+        ("good.csv", "./folder/../good.csv"),
+        ("link.csv", "good.csv"),
+        ("goo?.csv", "good.csv"),
+        ("g*.csv", "folder/../good.csv"),
+        # There is none yet, and the log would be the first.
+        ("new.csv", "new.csv"),
+        ("g*.csv", "great.csv"),
+    ],
+)
+def test_a_log_file_that_is_a_source_is_refused_untouched(
+    server: Server, here: Path, verb: str, source: str, log: str
+) -> None:
+    good = here / "good.csv"
+    good.chmod(0o644)
+    (here / "link.csv").symlink_to("good.csv")
+    (here / "folder").mkdir()
+    before = sorted(os.listdir())
+    words = [verb, source, "-t", "people", "--log-file", log, "--log-level", "debug", "--json"]
+    done = run(*words, "--endpoint-url", server.endpoint)
+    check_form(done)
+    assert (done.status, done.summary["exit_reason"]) == (2, "bad_option")
+    assert f"--log-file {log}" in done.err and "source" in done.err
+    assert good.read_text() == "id,age\n1,2\n"
+    assert good.stat().st_mode & 0o777 == 0o644
+    assert sorted(os.listdir()) == before
+
+
+def test_a_log_beside_what_a_pattern_takes_in_is_none_of_the_sources(server: Server, here: Path) -> None:
+    (here / "logs").mkdir()
+    words = ["g*.csv", "-t", "people", "--endpoint-url", server.endpoint]
+    for log in ("logs/good.csv", "good.log", ".good.csv"):
+        assert run(*words, "--log-file", log).status == 0
+        assert (here / log).exists()
+
+
+@pytest.mark.parametrize(
+    ("rejects", "log"),
+    [("r.csv", "r.csv"), ("r.csv", "./r.csv.part"), ("link/r.csv", "r.csv.part")],
+)
+def test_a_log_file_that_is_the_reject_file_is_refused(
+    server: Server, here: Path, rejects: str, log: str
+) -> None:
+    (here / "link").symlink_to(here)
+    said = refused(server, "good.csv", "-t", "people", "--rejects", rejects, "--log-file", log)
+    assert f"--log-file {log}" in said and "reject" in said
+
+
+@pytest.mark.parametrize("name", ["good.rejects.csv", "good.rejects.csv.part"])
+def test_a_log_file_that_holds_rejects_is_refused_untouched(server: Server, here: Path, name: str) -> None:
+    """Those of a load that goes on are where its checkpoint says."""
+    text = "id,age,_file,_line,_column,_code,_reason,_superseded\r\n1,x,good.csv,2,age,bad_number,no,\r\n"
+    (here / name).write_bytes(text.encode())
+    (here / name).chmod(0o644)
+    said = refused(server, "good.csv", "-t", "people", "--log-file", name)
+    assert f"--log-file {name}" in said and "reject" in said
+    assert (here / name).read_bytes() == text.encode()
+    assert (here / name).stat().st_mode & 0o777 == 0o644
+
+
+def test_rejects_over_a_source_are_refused(server: Server, here: Path) -> None:
+    assert "good.csv" in refused(server, "good.csv", "-t", "people", "--rejects", "good.csv")
+    assert (here / "good.csv").read_text() == "id,age\n1,2\n"
+
+
+def test_a_name_that_is_not_utf_8_is_in_json_that_everybody_reads(server: Server, here: Path) -> None:
+    name = os.fsdecode(b"odd\xff.csv")
+    (here / name).write_text("id,age\n1,x\n")
+    for verb, more in (("load", ["--types", "age=N"]), ("verify", []), ("load", ["--types", "x"])):
+        done = run(verb, name, "-t", "people", "--json", "--endpoint-url", server.endpoint, *more)
+        assert orjson.loads(done.out.splitlines()[-1])["source"] == [r"odd\udcff.csv"], done
 
 
 def test_without_a_verb_or_a_file() -> None:

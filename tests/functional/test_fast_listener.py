@@ -48,7 +48,7 @@ def test_an_error_over_new_credentials_ends_the_worker_and_is_told(tmp_path: Pat
         tasks.close()
         events.close()
         try:
-            to_worker.send(FreshCredentials(nonsense))
+            to_worker.send(FreshCredentials(nonsense, 1))
             heard = []
             while from_worker.poll(20):
                 try:

@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+import orjson
 import pytest
 
 from cli import exits, summary
@@ -118,8 +119,20 @@ def test_a_refused_load_has_all_keys_too() -> None:
 
 
 def test_a_file_name_that_is_not_utf_8_breaks_no_summary() -> None:
-    odd = done(source=("a\udcff.csv",), rejects_file="a\udcff.rejects.csv")
-    json.loads(summary.as_json(odd, exits.of_summary(odd), None))
+    odd = done(
+        table="t\udcff",
+        source=("a\udcff.csv",),
+        rejects_file="a\udcff.rejects.csv",
+        reject_codes={"odd\udcff": 1},
+    )
+    ending = exits.Ending(1, "rows_rejected", "a\udcff.csv has rejects.")
+    # orjson takes no lone surrogate, as most readers of JSON do not.
+    found = orjson.loads(summary.as_json(odd, ending, "ddbload a\udcff.csv"))
+    assert found["source"] == [r"a\udcff.csv"]
+    assert found["table"] == r"t\udcff"
+    assert found["rejects_file"] == r"a\udcff.rejects.csv"
+    assert found["message"] == r"a\udcff.csv has rejects."
+    assert found["resume"] == r"ddbload a\udcff.csv"
     assert all(line.isprintable() for line in summary.as_text(odd))
 
 

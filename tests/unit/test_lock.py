@@ -4,12 +4,14 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from loader.edges.lock import FileLock, open_locked
+from loader.edges.lock import FileLock, open_locked, require_own_at
 from loader.errors import BadState
 
 HOLD = """
@@ -147,6 +149,47 @@ def test_a_file_open_to_others_is_closed(path: str) -> None:
     os.chmod(path, 0o666)
     with FileLock(path):
         assert os.stat(path).st_mode & 0o777 == 0o600
+
+
+def test_a_file_that_is_locked_by_its_name_alone_keeps_its_mode_and_content(path: str) -> None:
+    """Whose it is only its content tells, which is looked at under the lock."""
+    Path(path).write_text("mine")
+    os.chmod(path, 0o644)
+    os.close(open_locked(path))
+    assert os.stat(path).st_mode & 0o777 == 0o644
+    assert Path(path).read_text() == "mine"
+
+
+def test_a_file_of_ours_is_closed_to_others_by_its_path(path: str, tmp_path: Path) -> None:
+    Path(path).touch()
+    os.chmod(path, 0o644)
+    require_own_at(path)
+    assert os.stat(path).st_mode & 0o777 == 0o600
+    os.symlink(path, tmp_path / "link")
+    with pytest.raises(BadState, match="is a symbolic link"):
+        require_own_at(str(tmp_path / "link"))
+    require_own_at(str(tmp_path / "nothing"))
+
+
+def test_who_holds_it_for_a_moment_keeps_nobody_out(path: str) -> None:
+    """As the sweep of another run does, while it looks for what is left there."""
+    descriptor = open_locked(path)
+    timer = threading.Timer(0.3, os.close, (descriptor,))
+    timer.start()
+    with FileLock(path):
+        timer.join()
+        assert Path(path).read_text() == f"{os.getpid()}\n"
+
+
+def test_who_is_refused_has_not_waited_long(path: str, holder: subprocess.Popen[str]) -> None:
+    began = time.monotonic()
+    with pytest.raises(BadState, match="is in use by another run"):
+        FileLock(path)
+    assert 0.8 < time.monotonic() - began < 3
+    began = time.monotonic()
+    with pytest.raises(BadState, match="is in use by another run"):
+        open_locked(path)
+    assert time.monotonic() - began < 0.5
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")

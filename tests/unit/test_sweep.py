@@ -8,6 +8,7 @@ import pytest
 
 from loader.edges.journal import JOURNAL, LOCK
 from loader.edges.lock import FileLock
+from loader.edges.staged import STAGED
 from loader.edges.sweep import sweep
 
 OWN, OTHER = "t-own-0123456789abcdef", "t-other-fedcba9876543210"
@@ -18,7 +19,7 @@ def base(tmp_path: Path) -> Path:
     for name in (OWN, OTHER):
         (tmp_path / name).mkdir()
         for file in (JOURNAL, LOCK, "window-0.index", "window-12.index"):
-            (tmp_path / name / file).write_text(file)
+            (tmp_path / name / file).write_text("4711\n" if file == LOCK else file)
     return tmp_path
 
 
@@ -39,7 +40,6 @@ def test_what_another_run_is_at_is_left_alone(base: Path) -> None:
 
 
 def test_files_of_other_names_and_directories_that_are_no_loads_are_left_alone(base: Path) -> None:
-    (base / OTHER / "window-x.index").write_text("mine")
     (base / "notes").mkdir()
     (base / "notes" / "window-1.index").write_text("mine")
     target = base / "notes" / "linked"
@@ -47,7 +47,6 @@ def test_files_of_other_names_and_directories_that_are_no_loads_are_left_alone(b
     (target / "window-2.index").write_text("mine")
     (base / "t-link-00112233445566aa").symlink_to(target)
     sweep(str(base), str(base / OWN))
-    assert (base / OTHER / "window-x.index").exists()
     assert (base / "notes" / "window-1.index").exists()
     assert (target / "window-2.index").exists()
 
@@ -60,6 +59,55 @@ def test_a_directory_without_a_checkpoint_goes_once_it_is_old(base: Path, age: f
     sweep(str(base), str(base / OWN))
     assert (base / OTHER).exists() == stays
     assert not (base / OTHER / "window-0.index").exists()
+
+
+@pytest.mark.parametrize("name", ["keep", "window-x.index", "journal.jsonl.bak"])
+def test_a_directory_with_a_file_that_is_no_loads_is_left_alone(base: Path, name: str) -> None:
+    (base / OTHER / JOURNAL).unlink()
+    (base / OTHER / name).write_text("mine")
+    os.utime(base / OTHER, (1, 1))
+    before = left(base)[OTHER]
+    sweep(str(base), str(base / OWN))
+    assert left(base)[OTHER] == before
+
+
+@pytest.mark.parametrize("content", ["mine", "12 apples\n", "1\n2\n", "4711"])
+@pytest.mark.parametrize("journal", [False, True])
+def test_a_directory_whose_lock_is_no_loads_is_left_alone(base: Path, content: str, journal: bool) -> None:
+    if not journal:
+        (base / OTHER / JOURNAL).unlink()
+    lock = base / OTHER / LOCK
+    lock.write_text(content)
+    lock.chmod(0o644)
+    os.utime(base / OTHER, (1, 1))
+    before = left(base)[OTHER]
+    sweep(str(base), str(base / OWN))
+    assert left(base)[OTHER] == before
+    assert (lock.read_text(), lock.stat().st_mode & 0o777) == (content, 0o644)
+
+
+def test_a_directory_without_a_lock_is_no_loads(base: Path) -> None:
+    (base / OTHER / LOCK).unlink()
+    (base / OTHER / JOURNAL).unlink()
+    os.utime(base / OTHER, (1, 1))
+    sweep(str(base), str(base / OWN))
+    assert left(base)[OTHER] == ["window-0.index", "window-12.index"]
+
+
+def test_a_lock_that_was_made_and_not_written_is_a_loads(base: Path) -> None:
+    (base / OTHER / JOURNAL).unlink()
+    (base / OTHER / LOCK).write_text("")
+    os.utime(base / OTHER, (1, 1))
+    sweep(str(base), str(base / OWN))
+    assert not (base / OTHER).exists()
+
+
+@pytest.mark.parametrize("name", [OWN, OTHER])
+def test_a_journal_that_was_to_take_the_place_of_another_goes(base: Path, name: str) -> None:
+    (base / name / STAGED).mkdir()
+    (base / name / STAGED / JOURNAL).write_text("new")
+    sweep(str(base), str(base / OWN))
+    assert left(base) == {OWN: [JOURNAL, LOCK], OTHER: [JOURNAL, LOCK]}
 
 
 def test_a_base_that_is_not_there_is_no_trouble(tmp_path: Path) -> None:

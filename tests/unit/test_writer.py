@@ -101,6 +101,7 @@ class Bench:
         self.batches = list(builder.batches(SHARD, found, size))
         self.line = Line(answer)
         self.failures: list[BaseException] = []
+        self.denied: list[int] = []
         rules = WriterRules("t", KEY, per_index=False, threads=threads, adapts=False, batch_size=size)
         self.writer = Writer(
             self.line,
@@ -109,7 +110,7 @@ class Bench:
             self.outcomes,
             builder,
             on_failure=self._fail,
-            on_denied=lambda: self._fail(AssertionError("denied")),
+            on_denied=self._denied,
             on_outage=lambda: self._fail(AssertionError("outage")),
         )
         self.writer.resize(threads)
@@ -118,6 +119,9 @@ class Bench:
         self.drained = False
         self._thread = threading.Thread(target=self._submit_all, name="builder")
         self._handed = threading.Condition()
+
+    def _denied(self, serial: int) -> None:
+        self.denied.append(serial)
 
     def keys(self, batch: int) -> list[str]:
         return [orjson.loads(item.json)["id"]["S"] for item in self.batches[batch].items]
