@@ -180,6 +180,23 @@ def test_a_probe_that_hangs_keeps_nobody_while_others_are_answered() -> None:
         let_go.set()
 
 
+def test_where_a_probe_has_failed_nobody_pays_though_others_are_answered() -> None:
+    """New connections are refused, and those that were open go on working."""
+    bench = Bench()
+    reach = bench.reach
+    told: list[bool] = []
+    with senders(1, lambda: told.append(reach.lost(reach.mark()))):
+        while not reach.fault:
+            time.sleep(0.001)
+        with senders(1, lambda: told.append(reach.lost(reach.mark()))):
+            for _ in range(10):
+                reach.answered()
+                time.sleep(0.02)
+            assert told == []
+            bench.service.back.set()
+    assert told == [True, True]
+
+
 def test_senders_that_are_to_stop_wait_for_nothing() -> None:
     bench = Bench()
     reach = bench.reach
@@ -188,8 +205,10 @@ def test_senders_that_are_to_stop_wait_for_nothing() -> None:
     with senders(3, lambda: told.append(reach.lost(mark))):
         assert bench.service.asked.wait(20)
         bench.stopped.set()
-    assert len(told) == 3
+    assert told == [True] * 3
     assert bench.service.probes <= 2
+    # That they were told to stop is no sign of the service.
+    assert bench.changes == ["fault 1"]
 
 
 def test_where_no_probe_can_be_sent_that_is_the_senders_end() -> None:
