@@ -35,7 +35,10 @@ def run(options: argparse.Namespace) -> int:
 def _run(options: argparse.Namespace) -> Outcome:
     try:
         config = config_of(options)
-        with view.opened(options.progress) as shown, logs.kept(options.log_level, options.log_file, shown):
+        with (
+            view.opened(options.progress) as shown,
+            logs.kept(options.log_level, options.log_file, shown, config.sources, config.rejects),
+        ):
             return load(config, shown, farewell=_farewell(options))
     except (Exception, exits.Interrupted, KeyboardInterrupt) as error:
         return Outcome(exits.of_error(error), None)

@@ -4,10 +4,11 @@ import logging
 import os
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import TextIO
 
+from cli import log_place
 from cli.text import visible
 from cli.view import View
 from loader.decisions.bugs import trace
@@ -20,12 +21,17 @@ _log = logging.getLogger(__name__)
 
 
 @contextmanager
-def kept(level: str, path: str | None, view: View) -> Iterator[None]:
+def kept(
+    level: str, path: str | None, view: View, sources: Sequence[str] = (), rejects: str | None = None
+) -> Iterator[None]:
     """
     Keep a log while this lasts; the traceback of a bug goes there too, on the error's way out.
 
-    Raises BadOption for a file that cannot, or should not, be written to.
+    Raises BadOption for a file that cannot, or should not, be written to: one of `sources` (files or
+    patterns), the reject file `rejects`, or another one of rejects.
     """
+    if path is not None:
+        log_place.require_apart(path, sources, rejects)
     handler = _ViewHandler(view) if path is None else _FileHandler(_open(path), view)
     handler.setFormatter(_Formatter())
     before = [(logger := logging.getLogger(name), logger.level, logger.propagate) for name in _LOGGERS]

@@ -3,12 +3,14 @@
 import json
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from cli.exits import Ending
 from cli.frames import duration
 from cli.text import counted, visible
+from loader.decisions.checkpoint import printable
 from loader.model import Counts, ProgressEvent, Summary
 
 _SHOWN_REJECTS = 5
@@ -49,7 +51,7 @@ def as_json(summary: Summary, ending: Ending, resume: str | None) -> str:
     null. Numbers are of all runs of the load, but for `seconds`, `items_per_second` and `reject_codes`.
     """
     counts = summary.counts
-    return json.dumps(
+    return line_of(
         {
             "table": summary.table or None,
             "source": list(summary.source),
@@ -77,6 +79,21 @@ def as_json(summary: Summary, ending: Ending, resume: str | None) -> str:
             "message": ending.message or None,
         }
     )
+
+
+def line_of(told: Mapping[str, Any]) -> str:
+    """As a JSON object that every reader takes: a name that is not UTF-8 has escapes for what in it is not."""
+    return json.dumps(_printable(told))
+
+
+def _printable(value: Any) -> Any:
+    if isinstance(value, str):
+        return printable(value)
+    if isinstance(value, Mapping):
+        return {printable(name): _printable(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_printable(each) for each in value]
+    return value
 
 
 def items_per_second(summary: Summary) -> float:

@@ -1,12 +1,12 @@
 """The verb verify."""
 
 import argparse
-import json
 from collections.abc import Callable, Sequence
 
 from cli import exits, frames, logs, signals, streams, view
 from cli.exits import Ending
 from cli.load import connection_of, sources_of
+from cli.summary import line_of
 from cli.text import counted, visible
 from loader.config import parse_types
 from loader.engines.verify import Finding, VerifyConfig, VerifyResult, verify
@@ -33,7 +33,10 @@ def _run(options: argparse.Namespace) -> tuple[VerifyResult | None, Ending]:
             types=parse_types(options.types),
             limit=options.limit,
         )
-        with view.opened(options.progress) as shown, logs.kept(options.log_level, options.log_file, shown):
+        with (
+            view.opened(options.progress) as shown,
+            logs.kept(options.log_level, options.log_file, shown, config.sources),
+        ):
             result = compare(config, shown, last=_farewell(options))
     except (Exception, exits.Interrupted, KeyboardInterrupt) as error:
         return None, exits.of_error(error)
@@ -99,7 +102,7 @@ def _finding(finding: Finding) -> str:
 
 def _as_json(options: argparse.Namespace, result: VerifyResult | None, ending: Ending) -> str:
     counted = ("rows", "duplicates", "rejected", "expected", "equal", "missing", "different", "extra")
-    return json.dumps(
+    return line_of(
         {
             "table": options.table,
             "source": [*options.csv, *options.source],

@@ -1,14 +1,13 @@
-"""What a checkpoint holds, line by line and in sum, and whether it fits the run at hand."""
+"""What a checkpoint holds: its lines, what they tell the run that continues, and whether it fits that run."""
 
-from array import array
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from loader.decisions.schema import clipped
 from loader.model import Counts, Dialect, Header, KeySchema
 
-FORMAT = 1
+FORMAT = 2
 """Of the lines. A journal of another format is refused."""
 HASH_VERSION = 1
 """Of what makes shard 7 the same rows in every run: normal form of keys, hash, sort, cutting into shards."""
@@ -87,7 +86,8 @@ class WindowLine:
 class ShardLine:
     """
     Every row of a shard has its outcome. `rejects` are (position of the record, bytes in the reject file),
-    in the order in which they were appended to it.
+    in the order in which they were appended to it; where there are any, `rejects_sum` is the checksum of that
+    file up to the last of them.
     """
 
     window: int
@@ -95,6 +95,7 @@ class ShardLine:
     counts: Counts
     rejects: Sequence[tuple[int, int]] = ()
     unanswered: bool = False
+    rejects_sum: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,24 +119,36 @@ class OpenWindow:
 
 
 @dataclass(frozen=True, slots=True)
+class RecordedRejects:
+    """
+    What the checkpoint knows of the reject file: `positions` of the records and `lengths` there in bytes, in
+    the order of that file, and `sum`, its checksum (xxh3_64) up to the last of them; None without any.
+    What lies behind these is of no shard that is done.
+    """
+
+    positions: Sequence[int] = ()
+    lengths: Sequence[int] = ()
+    sum: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Resume:
     """
     What a journal tells the run that continues it.
 
     `finished` are the windows that are done, in order, and `finished_counts` what became of their rows.
-    `reject_positions` and `reject_lengths` have an element for each reject, in the order of the reject file;
-    what lies behind these there is of no shard that is done. `unanswered`: an attempt of some shard got no
-    answer. `length` is how many bytes of the journal hold whole lines.
+    `unanswered`: an attempt of some shard got no answer. `length` is how many bytes of the journal hold whole
+    lines, and `sum` the checksum that the last of them carries, over which that of the next one is made.
     """
 
     head: Head
     finished: tuple[WindowLine, ...]
     finished_counts: Counts
     open: OpenWindow | None
-    reject_positions: "array[int]"
-    reject_lengths: "array[int]"
+    rejects: RecordedRejects
     unanswered: bool
     length: int
+    sum: int
 
     @property
     def counts(self) -> Counts:
@@ -150,104 +163,17 @@ class Resume:
         return self.finished[-1] if self.finished else None
 
     @property
-    def rejects(self) -> tuple["array[int]", "array[int]"]:
-        """As RejectFile.open takes them."""
-        return self.reject_positions, self.reject_lengths
+    def all_done(self) -> bool:
+        """Whether every window of the load is done, so that it only remains to be completed."""
+        if self.open is not None or not self.finished:
+            return False
+        records = sum(window.records for window in self.finished)
+        at_limit = self.head.limit is not None and records >= self.head.limit
+        return at_limit or self.finished[-1].next_file >= len(self.head.sources)
 
 
 class BadLine(Exception):
     """A line that is no line of a journal, or does not follow from those before it."""
-
-
-# --- what the lines add up to ---------------------------------------------------------------------
-
-
-class Replay:
-    """
-    Takes the lines in their order and tells what they add up to.
-
-    The next window may be entered while one is being written. It is then forgotten unless that one is done,
-    and entered again by the run that continues.
-    """
-
-    def __init__(self, head: Head) -> None:
-        self._head = head
-        self._finished: list[WindowLine] = []
-        self._finished_counts = Counts()
-        self._open: OpenWindow | None = None
-        self._shards: set[int] = set()
-        self._ahead: WindowLine | None = None
-        self._positions = array("Q")
-        self._lengths = array("Q")
-        self._unanswered = False
-
-    def take(self, line: Line) -> None:
-        """Raises BadLine for a line that cannot follow; it then changes nothing."""
-        match line:
-            case WindowLine():
-                self._take_window(line)
-            case ShardLine():
-                self._take_shard(line)
-            case WindowDone():
-                self._take_done(line)
-
-    def resume(self, length: int) -> Resume:
-        """The sum of what was taken; `length` bytes of the journal hold it."""
-        open_ = None if self._open is None else replace(self._open, shards=frozenset(self._shards))
-        return Resume(
-            self._head,
-            tuple(self._finished),
-            self._finished_counts,
-            open_,
-            self._positions,
-            self._lengths,
-            self._unanswered,
-            length,
-        )
-
-    def _take_window(self, line: WindowLine) -> None:
-        if self._open is None:
-            if line.window != len(self._finished):
-                raise BadLine(f"window {line.window} after {len(self._finished)} windows")
-            self._begin(line)
-        elif line.window == self._open.line.window and not self._shards:
-            self._begin(line)
-        elif line.window == self._open.line.window + 1:
-            self._ahead = line
-        else:
-            raise BadLine(f"window {line.window} while window {self._open.line.window} is open")
-
-    def _begin(self, line: WindowLine | None) -> None:
-        self._open = None if line is None else OpenWindow(line, frozenset(), Counts(), False)
-        self._shards.clear()
-        self._ahead = None
-
-    def _take_shard(self, line: ShardLine) -> None:
-        open_ = self._require_open(line.window)
-        if line.shard in self._shards:
-            raise BadLine(f"shard {line.shard} twice")
-        try:
-            counts = open_.counts + line.counts
-            positions = array("Q", (position for position, _ in line.rejects))
-            lengths = array("Q", (length for _, length in line.rejects))
-        except (TypeError, OverflowError) as error:
-            raise BadLine(str(error)) from error
-        self._shards.add(line.shard)
-        self._open = replace(open_, counts=counts, unanswered=open_.unanswered or line.unanswered)
-        self._positions += positions
-        self._lengths += lengths
-        self._unanswered |= line.unanswered
-
-    def _take_done(self, line: WindowDone) -> None:
-        open_ = self._require_open(line.window)
-        self._finished.append(open_.line)
-        self._finished_counts += open_.counts
-        self._begin(self._ahead)
-
-    def _require_open(self, window: int) -> OpenWindow:
-        if self._open is None or self._open.line.window != window:
-            raise BadLine(f"window {window} is not open")
-        return self._open
 
 
 # --- whether it fits ------------------------------------------------------------------------------

@@ -8,26 +8,21 @@ import os
 import re
 import stat
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, fields, replace
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
-import orjson
-
-from loader.decisions.checkpoint import (
-    FORMAT,
-    BadLine,
-    Head,
-    Line,
-    Replay,
-    Resume,
-    ShardLine,
-    SourceFile,
-    WindowDone,
-    WindowLine,
+from loader.decisions.checkpoint import BadLine, Head, Line, Resume
+from loader.decisions.journal_form import (
+    OtherFormat,
+    checked,
+    decode_head,
+    decode_line,
+    encode_head,
+    encode_line,
 )
+from loader.decisions.replay import Replay
 from loader.edges.lock import require_own
+from loader.edges.spool import is_spool_file
 from loader.errors import BadState, DiskFailed
-from loader.model import Counts, Dialect, Header, KeyPart, KeySchema
 
 JOURNAL = "journal.jsonl"
 LOCK = "lock"
@@ -81,11 +76,12 @@ class Journal:
     journal: then no line ever tells of rejects that are not there.
     """
 
-    def __init__(self, directory: str, descriptor: int, length: int) -> None:
+    def __init__(self, directory: str, descriptor: int) -> None:
         self._directory = directory
         self._path = os.path.join(directory, JOURNAL)
         self._descriptor = descriptor
-        self._length = length
+        self._length = 0
+        self._sum = 0  # of the last line that was appended
         self._waiting: list[bytes] = []
 
     @classmethod
@@ -94,7 +90,7 @@ class Journal:
         journal = cls._open(directory, os.O_CREAT)
         try:
             journal._cut(0)
-            journal._waiting.append(encode_head(head))
+            journal._append(encode_head(head))
             journal.sync()
             with journal._disk("written"):
                 sync_directory(directory)
@@ -112,7 +108,7 @@ class Journal:
         What the journal there tells; None when there is none, or not even its first line is whole.
 
         A last line that is torn or garbled is left out. Raises BadState for any other that is not as it was
-        written.
+        written, or cannot follow.
         """
         path = os.path.join(directory, JOURNAL)
         try:
@@ -131,6 +127,7 @@ class Journal:
         try:
             journal._write_anew(resume.length)
             journal._cut(resume.length)
+            journal._sum = resume.sum
         except BaseException:
             journal.close()
             raise
@@ -143,11 +140,15 @@ class Journal:
             descriptor = _opened(path, os.O_RDWR | flags)
         except OSError as error:
             raise DiskFailed(f"The checkpoint {path} cannot be opened: {error.strerror}.") from error
-        return cls(directory, descriptor, 0)
+        return cls(directory, descriptor)
 
     def append(self, line: Line) -> None:
         """Remember a line for the next `sync`."""
-        self._waiting.append(encode_line(line))
+        self._append(encode_line(line, self._sum))
+
+    def _append(self, data: bytes) -> None:
+        self._sum = checked(data, self._sum)
+        self._waiting.append(data)
 
     def sync(self) -> None:
         """
@@ -176,9 +177,9 @@ class Journal:
 
     def delete(self) -> None:
         """
-        The load is complete: remove all that is in its state directory, and that. Raises DiskFailed.
+        The load is complete: remove what it has in its state directory, and that. Raises DiskFailed.
 
-        Whoever has removed it meanwhile has saved us the work.
+        What somebody else has put there stays. Whoever has removed it meanwhile has saved us the work.
         """
         self.close()
         with self._disk("removed"), contextlib.suppress(FileNotFoundError):
@@ -187,8 +188,9 @@ class Journal:
                 os.unlink(self._path)
             sync_directory(self._directory)
             # The lock last: until then no other run may begin here.
-            for name in sorted(os.listdir(self._directory), key=lambda name: name == LOCK):
-                os.unlink(os.path.join(self._directory, name))
+            for name in (*filter(is_spool_file, os.listdir(self._directory)), LOCK):
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(os.path.join(self._directory, name))
             with contextlib.suppress(OSError):
                 os.rmdir(self._directory)
 
@@ -267,88 +269,24 @@ def _replay(file: BinaryIO, path: str) -> Resume | None:
         raise BadState(f"{path} was written by another version of this program. {_RESTART}") from None
     except BadLine:
         raise _bad_line(path, 1) from None
-    length = len(first)
+    length, checksum = len(first), checked(first, 0)
     bad = 0
     for number, line in enumerate(file, 2):
         if bad:
             raise _bad_line(path, bad)
         try:
-            replay.take(decode_line(line))
-            length += len(line)
+            checksum = checked(line, checksum)
         except BadLine:
             bad = number
-    return replay.resume(length)
+            continue
+        try:
+            replay.take(decode_line(line))
+        except BadLine:
+            # It is as it was written, so that no crash has made it what it is.
+            raise _bad_line(path, number) from None
+        length += len(line)
+    return replay.resume(length, checksum)
 
 
 def _bad_line(path: str, number: int) -> BadState:
     return BadState(f"{path}, line {number:,}: this is not what a checkpoint says there. {_RESTART}")
-
-
-class OtherFormat(Exception):
-    """The journal was written by another version of the program."""
-
-
-# --- as bytes -------------------------------------------------------------------------------------
-
-_COUNT_NAMES = tuple(each.name for each in fields(Counts))
-
-
-def encode_head(head: Head) -> bytes:
-    """The first line. Paths need not be UTF-8, which only the standard library's JSON can carry."""
-    plain = asdict(replace(head, types=dict(head.types)))
-    return json.dumps(plain, separators=(",", ":")).encode() + b"\n"
-
-
-def decode_head(line: bytes) -> Head:
-    """Raises BadLine, OtherFormat for a head that says it is of another format."""
-    try:
-        told = json.loads(line)
-        if told["format"] != FORMAT:
-            raise OtherFormat
-        key = (None if part is None else KeyPart(**part) for part in told.pop("key").values())
-        header = told.pop("header")
-        return Head(
-            key=KeySchema(*key),  # type: ignore[arg-type]
-            sources=tuple(SourceFile(**file) for file in told.pop("sources")),
-            header=Header(tuple(header["columns"]), header["reject_columns"]),
-            dialect=Dialect(**told.pop("dialect")),
-            **told,
-        )
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise BadLine(str(error)) from error
-
-
-def encode_line(line: Line) -> bytes:
-    told: dict[str, Any]
-    match line:
-        case WindowLine():
-            told = asdict(line)
-        case ShardLine():
-            counts = {name: value for name in _COUNT_NAMES if (value := getattr(line.counts, name))}
-            told = {"shard": line.shard, "window": line.window, "counts": counts}
-            if line.rejects:
-                told["rejects"] = line.rejects
-            if line.unanswered:
-                told["unanswered"] = True
-        case WindowDone():
-            told = {"done": line.window}
-    return orjson.dumps(told) + b"\n"
-
-
-def decode_line(line: bytes) -> Line:
-    """Raises BadLine, for a line without its end as well: what was torn is not to be believed."""
-    if not line.endswith(b"\n"):
-        raise BadLine("no line end")
-    try:
-        told = orjson.loads(line)
-        if "shard" in told:
-            return ShardLine(
-                told["window"],
-                told["shard"],
-                Counts(**told["counts"]),
-                [(position, length) for position, length in told.get("rejects", ())],
-                told.get("unanswered", False),
-            )
-        return WindowDone(told["done"]) if "done" in told else WindowLine(**told)
-    except (ValueError, KeyError, TypeError) as error:
-        raise BadLine(str(error)) from error

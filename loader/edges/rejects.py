@@ -3,61 +3,25 @@
 import contextlib
 import errno
 import os
-import re
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import BinaryIO
 
 import numpy as np
+from xxhash import xxh3_64
 
-from loader.decisions.checkpoint import printable
+from loader.decisions.checkpoint import RecordedRejects, printable
 from loader.decisions.reject_form import RejectForm
 from loader.edges.journal import sync_directory, write_at
 from loader.edges.lock import open_locked
+from loader.edges.reject_names import part_path
 from loader.errors import BadOption, BadState, DiskFailed
 from loader.model import Dialect, Header, Reject
 
 _PIECE = 1 << 20
 _WAITING = 8 << 20  # bytes: a shard's rejects have no limit in all
-_STEM_BYTES = 200  # of the 255 that a name may have
-_GLOB = re.compile(r"\[!?\]?[^]]*\]|[][*?]")  # a set of characters as a whole
-_SEPARATORS = "-_. "
+_READ_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
-
-
-def default_path(source_path: str, directory: str) -> str:
-    """
-    The absolute path of `STEM.rejects.csv` in `directory`, STEM being that of the source without its glob
-    characters (`rejects.csv` where it has no others); or of the first of `STEM.rejects-2.csv`, `-3` ... that
-    is not taken, be it by a file still in the making.
-    """
-    stem = _without_glob(os.path.splitext(os.path.basename(source_path))[0])
-    stem = os.fsdecode(os.fsencode(stem)[:_STEM_BYTES])
-    name = f"{stem}.rejects" if stem else "rejects"
-    number = 1
-    while True:
-        suffix = "" if number == 1 else f"-{number}"
-        path = os.path.join(os.path.abspath(directory), f"{name}{suffix}.csv")
-        if not os.path.lexists(path) and not os.path.lexists(part_path(path)):
-            return path
-        number += 1
-
-
-def _without_glob(stem: str) -> str:
-    """`part` for `part-*`: a name that no pattern is needed to give, nor is one."""
-    parts = _GLOB.split(stem)
-    if len(parts) == 1:
-        return stem
-    joined = parts[0]
-    for part in parts[1:]:
-        # Of the separators on both sides of what is taken out, one stays.
-        joined += part.lstrip(_SEPARATORS) if not joined or joined[-1] in _SEPARATORS else part
-    return joined.strip(_SEPARATORS)
-
-
-def part_path(final_path: str) -> str:
-    """Where the rejects are until the load is complete."""
-    return f"{final_path}.part"
 
 
 def discard_part(final_path: str) -> None:
@@ -82,13 +46,16 @@ class RejectFile:
     The file in the making is locked, so it is ours alone. What stands at the final path is never overwritten.
     """
 
-    def __init__(self, final_path: str, descriptor: int | None, form: RejectForm, first_line: bytes) -> None:
+    def __init__(
+        self, final_path: str, descriptor: int | None, form: RejectForm, first_line: bytes, content: xxh3_64
+    ) -> None:
         self._final = final_path
         self._part = part_path(final_path)
         self._descriptor = descriptor
         self._form = form
         self._first_line = first_line
         self._length = len(first_line)  # of what has been written
+        self._content = content  # hashed: what has been written, and what waits
         self._waiting = bytearray()
         self._unrecorded = bytearray()
         self._positions = array("Q")
@@ -102,30 +69,44 @@ class RejectFile:
         header_record: bytes,
         header: Header,
         dialect: Dialect,
-        resume: tuple[Sequence[int], Sequence[int]] | None = None,
+        resume: RecordedRejects | None = None,
+        *,
+        all_done: bool = False,
     ) -> "RejectFile":
         """
         Begin the reject file of a load, or go on with it (`resume`, as in checkpoint.Resume.rejects).
 
         `header_record` is the header of the first source as it stands there. What the checkpoint does not
-        know of is cut off. Raises BadOption for a final path that is taken, BadState for a file in the making
-        that is in use, of another load, or not all there.
+        know of is cut off. `all_done` as in checkpoint.Resume: only then may the last run have put the file
+        at its final path. Raises BadOption for a final path that is taken, BadState for a file in the making
+        that is in use, of another load, not as it was written, or moved.
         """
         final_path = os.path.abspath(final_path)
         form = RejectForm(header, dialect)
         first_line = form.first_line(header_record)
-        length = len(first_line) + (sum(resume[1]) if resume is not None else 0)
-        descriptor = None
-        if not _may_be_complete(final_path, first_line, length):
-            require_free(final_path)
-            descriptor = _open_part(final_path, first_line, length, resume is None)
-        elif os.path.lexists(part_path(final_path)):
-            descriptor = _open_part(final_path, first_line, length, False)
-        file = cls(final_path, descriptor, form, first_line)
-        for position, size in zip(*(resume or ((), ())), strict=True):
+        recorded = resume or RecordedRejects()
+        length = len(first_line) + sum(recorded.lengths)
+        file = cls(final_path, None, form, first_line, xxh3_64(first_line))
+        for position, size in zip(recorded.positions, recorded.lengths, strict=True):
             file._enter(position, size)
         file._length = length
+        checksum = recorded.sum
+        in_making = os.path.lexists(part_path(final_path))
+        # The last run may have been stopped between completing the file and ending its checkpoint.
+        completed = all_done and checksum is not None and file._is_completed(checksum)
+        if completed and not in_making:
+            return file
+        if not completed and not in_making and checksum is not None:
+            _require_unmoved(final_path, length, checksum)
+        if not completed:
+            require_free(final_path)
+        file._descriptor, file._content = _open_part(final_path, first_line, length, checksum, resume is None)
         return file
+
+    @property
+    def sum(self) -> int:
+        """The checksum of the file as far as it was appended to, for the checkpoint to know it again."""
+        return self._content.intdigest()
 
     @property
     def part(self) -> str:
@@ -142,6 +123,7 @@ class RejectFile:
         data = self._form.line(record, shown_file, line, reject)
         self._enter(reject.position, len(data))
         self._waiting += data
+        self._content.update(data)
         if len(self._waiting) > _WAITING:
             self.sync()
         return len(data)
@@ -151,6 +133,7 @@ class RejectFile:
         """Where this is left by an error, nothing that was appended in it is part of the file."""
         end = self._length + len(self._waiting)
         count = len(self._positions)
+        content = self._content.copy()
         try:
             yield
         except BaseException:
@@ -159,6 +142,7 @@ class RejectFile:
             del self._waiting[end - self._length :]
             for each in (self._positions, self._offsets, self._lengths):
                 del each[count:]
+            self._content = content
             raise
 
     def append_unrecorded(self, record: bytes, shown_file: str, line: int, reject: Reject) -> None:
@@ -247,6 +231,28 @@ class RejectFile:
                 os.unlink(sorted_path)
         sync_directory(os.path.dirname(self._final))
 
+    def _is_completed(self, checksum: int) -> bool:
+        """
+        Whether what stands at the final path is this file, put in order: read in the order in which it was
+        written, it has the checksum.
+        """
+        order = np.argsort(np.array(self._positions, np.int64), kind="stable")
+        lengths = np.array(self._lengths, np.int64)[order]
+        offsets = np.empty_like(lengths)
+        offsets[order] = len(self._first_line) + np.cumsum(lengths) - lengths
+        content = xxh3_64()
+        try:
+            with open(os.open(self._final, _READ_FLAGS), "rb") as file:
+                if os.fstat(file.fileno()).st_size != self._length:
+                    return False
+                content.update(file.read(len(self._first_line)))
+                for offset, length in zip(offsets.tolist(), self._lengths, strict=True):
+                    file.seek(offset)
+                    content.update(file.read(length))
+        except OSError:
+            return False
+        return content.intdigest() == checksum
+
     def _runs(self) -> Iterator[tuple[int, int]]:
         """(offset, length) of the stretches to copy so that rejects come out in the order of the source."""
         order = np.argsort(np.array(self._positions, np.int64), kind="stable")
@@ -285,19 +291,13 @@ def require_free(final_path: str) -> None:
         )
 
 
-def _may_be_complete(final_path: str, first_line: bytes, length: int) -> bool:
-    """Whether the last run may have been stopped between completing this file and ending its checkpoint."""
-    if length == len(first_line):
-        return False
-    try:
-        with open(os.open(final_path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
-            return os.fstat(file.fileno()).st_size == length and file.read(len(first_line)) == first_line
-    except OSError:
-        return False
-
-
-def _open_part(final_path: str, first_line: bytes, length: int, fresh: bool) -> int:
-    """The file in the making, locked, with its first line and `length` bytes in all."""
+def _open_part(
+    final_path: str, first_line: bytes, length: int, checksum: int | None, fresh: bool
+) -> tuple[int, xxh3_64]:
+    """
+    The file in the making, locked, with its first line and `length` bytes in all, and these hashed.
+    `checksum` is theirs where the checkpoint knows it.
+    """
     path = part_path(final_path)
     shown = printable(path)
     try:
@@ -310,12 +310,18 @@ def _open_part(final_path: str, first_line: bytes, length: int, fresh: bool) -> 
                 raise BadState(
                     f"{shown} is of another load. Move it away, or name another file with --rejects."
                 )
-            if length > len(first_line) and size < length:
+            if checksum is not None and size < length:
                 raise BadState(
                     f"{shown} is gone or was changed: the checkpoint knows of {length:,} bytes, "
                     f"there are {size:,}. Give --restart to load everything anew."
                 )
-            if length == len(first_line):
+            content = xxh3_64(first_line) if checksum is None else _hashed(descriptor, length)
+            if checksum is not None and content.intdigest() != checksum:
+                raise BadState(
+                    f"{shown} was changed: its first {length:,} bytes are not those that this load wrote. "
+                    "Undo the change, or give --restart to load everything anew."
+                )
+            if checksum is None:
                 # Even where it seems to be there: a sync that failed may have lost it.
                 write_at(descriptor, first_line, 0)
             os.ftruncate(descriptor, length)
@@ -336,7 +342,31 @@ def _open_part(final_path: str, first_line: bytes, length: int, fresh: bool) -> 
         raise BadOption(
             f"The reject file {shown} cannot be made: {error.strerror}. Name another with --rejects."
         ) from error
-    return descriptor
+    return descriptor, content
+
+
+def _hashed(descriptor: int, length: int) -> xxh3_64:
+    """The first `length` bytes of a file, or all where it has fewer, hashed."""
+    content = xxh3_64()
+    done = 0
+    while done < length and (data := os.pread(descriptor, min(_PIECE, length - done), done)):
+        content.update(data)
+        done += len(data)
+    return content
+
+
+def _require_unmoved(final_path: str, length: int, checksum: int) -> None:
+    """Raises BadState where the file in the making has been given its final name before its time."""
+    try:
+        with open(os.open(final_path, _READ_FLAGS), "rb") as file:
+            moved = _hashed(file.fileno(), length).intdigest() == checksum
+    except OSError:
+        return
+    if moved:
+        raise BadState(
+            f"The rejects of this load are in {printable(final_path)}, and it is not complete. Move that file "
+            f"back to {printable(part_path(final_path))}, or give --restart to load everything anew."
+        )
 
 
 def _publish(path: str, final_path: str) -> bool:
@@ -359,7 +389,7 @@ def _publish(path: str, final_path: str) -> bool:
 
 def _same_content(file: BinaryIO, path: str) -> bool:
     file.seek(0)
-    with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as other:
+    with open(os.open(path, _READ_FLAGS), "rb") as other:
         while data := file.read(_PIECE):
             if other.read(len(data)) != data:
                 return False

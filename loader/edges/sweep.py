@@ -4,11 +4,13 @@ import logging
 import os
 import re
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 
 from loader.edges.journal import JOURNAL, LOCK
-from loader.edges.lock import open_locked
+from loader.edges.lock import may_be_lock, open_locked
 from loader.edges.spool import is_spool_file
+from loader.edges.staged import STAGED, is_staged, remove_staged
 from loader.errors import BadState
 
 _log = logging.getLogger(__name__)
@@ -20,13 +22,14 @@ _OLD_SECONDS = 3600.0
 
 def sweep(base: str, own: str) -> None:
     """
-    Remove the spool files of dead runs below the state directory `base`; checkpoints stay.
+    Remove the spool files of dead runs below the state directory `base`; checkpoints stay, and so does every
+    directory that holds anything which is not a run's.
 
     `own` is the directory of the load that begins, which holds its lock: what is there is of an earlier run
     of it. What cannot be looked at or removed is left: it is in nobody's way.
     """
     with suppress(OSError):
-        _remove_spool(own)
+        _remove_remains(own)
     try:
         found = [each.path for each in os.scandir(base) if each.is_dir(follow_symlinks=False)]
     except OSError as error:
@@ -41,20 +44,37 @@ def sweep(base: str, own: str) -> None:
 def _sweep_one(directory: str) -> None:
     names = os.listdir(directory)
     abandoned = JOURNAL not in names and os.stat(directory).st_mtime < time.time() - _OLD_SECONDS
-    if not abandoned and not any(map(is_spool_file, names)):
+    dead = STAGED in names or any(map(is_spool_file, names))
+    if not (abandoned or dead) or not _is_of_a_load(directory, names):
         return
+    path = os.path.join(directory, LOCK)
     # A run that is at it holds this.
-    lock = open_locked(os.path.join(directory, LOCK))
+    lock = open_locked(path)
     try:
-        _remove_spool(directory)
-        if abandoned:
-            os.unlink(os.path.join(directory, LOCK))
+        # Looked at again: until now it may have changed hands.
+        names = os.listdir(directory)
+        if not may_be_lock(lock) or not _is_of_a_load(directory, names):
+            return
+        _remove_remains(directory)
+        if abandoned and JOURNAL not in names:
+            os.unlink(path)
             os.rmdir(directory)
     finally:
         os.close(lock)
 
 
-def _remove_spool(directory: str) -> None:
+def _is_of_a_load(directory: str, names: Sequence[str]) -> bool:
+    """
+    Whether a run has made this directory: it has a lock, and nothing that a run does not make. The user may
+    have told us to keep our state among directories of the user's own, whose names look like ours.
+    """
+    return LOCK in names and all(
+        name in (JOURNAL, LOCK) or is_spool_file(name) or is_staged(directory, name) for name in names
+    )
+
+
+def _remove_remains(directory: str) -> None:
     for name in filter(is_spool_file, os.listdir(directory)):
         os.unlink(os.path.join(directory, name))
         _log.info("Removed %s, which a run that was killed had left.", os.path.join(directory, name))
+    remove_staged(directory)

@@ -9,7 +9,7 @@ from loader.edges.journal import Journal
 from loader.edges.rejects import RejectFile
 from loader.edges.source import Source
 from loader.engines.pipeline import OpenWindow
-from loader.errors import SourceChanged
+from loader.errors import SourceChanged, WorkerFailed
 from loader.model import Counts, Reject, ShardOutcome
 
 _log = logging.getLogger(__name__)
@@ -76,6 +76,13 @@ class Ledger:
         self.sync()
 
     def window_ends(self, window: OpenWindow) -> None:
+        """Raises WorkerFailed, and notes nothing, unless every row of it has an outcome."""
+        if self._rows_of_window != window.records:
+            raise WorkerFailed(
+                f"Window {window.number} of the source has {window.records:,} rows, and outcomes of "
+                f"{self._rows_of_window:,} were told. This is a bug of the loader: please report it. "
+                "The table may lack rows until the load is given with --restart."
+            )
         self._journal.append(WindowDone(window.number))
         self.sync()
         self._bytes_before = window.end.position
@@ -84,6 +91,12 @@ class Ledger:
     # --- shards ---------------------------------------------------------------------------------
 
     def shard_done(self, outcome: ShardOutcome) -> None:
+        """Raises WorkerFailed, and notes nothing, unless the rejects are as many as it counts."""
+        if len(outcome.rejects) != outcome.counts.rejected:
+            raise WorkerFailed(
+                f"Shard {outcome.shard} of window {outcome.window} counts {outcome.counts.rejected:,} "
+                f"rejects, and tells of {len(outcome.rejects):,}. This is a bug of the loader: please report it."
+            )
         with self._rejects.all_or_none():
             # One by one: their records have no limit in all, and reading or writing one may fail.
             written = [
@@ -91,7 +104,14 @@ class Ledger:
                 for reject in outcome.rejects
             ]
         self._journal.append(
-            ShardLine(outcome.window, outcome.shard, outcome.counts, written, outcome.unanswered)
+            ShardLine(
+                outcome.window,
+                outcome.shard,
+                outcome.counts,
+                written,
+                outcome.unanswered,
+                self._rejects.sum if written else 0,
+            )
         )
         _log.debug("Shard %d of window %d: %s", outcome.shard, outcome.window, outcome.counts)
         self._rows_of_window += outcome.counts.rows

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
 from loader.config import WINDOW_SIZE, LoadConfig
-from loader.decisions.checkpoint import Head, Resume, SourceFile
+from loader.decisions.checkpoint import Head, Resume, SourceFile, printable
 from loader.decisions.plan import shard_records
 from loader.decisions.retry import RetryPolicy
 from loader.decisions.rows import allow_large_cells
@@ -16,11 +16,13 @@ from loader.decisions.schema import ItemSchema, build_schema
 from loader.decisions.senders import FIRST, MOST
 from loader.edges import machine
 from loader.edges.clients import Session, open_session
-from loader.edges.journal import LOCK, Journal, default_state_dir, make_state_directory, state_name
-from loader.edges.lock import FileLock
-from loader.edges.rejects import RejectFile, default_path, discard_part, require_free
+from loader.edges.journal import JOURNAL, LOCK, Journal, default_state_dir, make_state_directory, state_name
+from loader.edges.lock import FileLock, require_own_at
+from loader.edges.reject_names import default_path, part_path
+from loader.edges.rejects import RejectFile, discard_part, require_free
 from loader.edges.source import Source
 from loader.edges.spool import Spool
+from loader.edges.staged import StagedJournal
 from loader.edges.sweep import sweep
 from loader.edges.table import describe
 from loader.edges.target import Target
@@ -30,8 +32,10 @@ from loader.engines.pipeline import Pipeline
 from loader.engines.windows import Cutter, Place
 from loader.engines.worker import WorkerSetup
 from loader.engines.writer import WriterRules
-from loader.errors import BadState, DiskFailed
+from loader.errors import BadOption, BadState, DiskFailed
 from loader.model import Dialect, TableDescription
+
+_log = logging.getLogger(__name__)
 
 MIN_DEFAULT_WINDOW = 16 << 20
 BYTES_A_WORKER = 1 << 20
@@ -122,14 +126,23 @@ def prepare(config: LoadConfig, stack: ExitStack) -> Prepared:
     schema = build_schema(table, source.header, config.types, source.files[0].identity.shown)
     workers = config.workers or _default_workers(source.total, table)
     now = _head(config, table, source, dialect, workers)
-    directory = make_state_directory(
+    directory, lock = _locked_directory(
         config.state_dir or default_state_dir(os.environ),
         state_name(table.endpoint, table.arn, [span.identity.path for span in source.files]),
     )
-    lock = stack.enter_context(_lock(directory))
+    stack.callback(lock.close)
     sweep(os.path.dirname(directory), directory)
-    head, resume, late_writes = _resume_or_begin(config, directory, now, source)
+    staged = None
     try:
+        start = _resume_or_begin(config, directory, now, source)
+        head, resume, late_writes = start.head, start.resume, start.late_writes
+        _require_apart(head.rejects, source, None if resume is not None else directory)
+        # First what can fail and leaves no trace; the old load is given up as the last.
+        if start.replaces:
+            staged = StagedJournal.create(directory, head)
+        in_place = start.discards is not None and _same_part(start.discards, head.rejects)
+        if start.discards is not None and in_place:
+            discard_part(start.discards)
         rejects = RejectFile.open(
             head.rejects,
             source.header_record(),
@@ -138,15 +151,23 @@ def prepare(config: LoadConfig, stack: ExitStack) -> Prepared:
             resume.rejects if resume is not None else None,
         )
         stack.callback(rejects.close)
-        journal = Journal.create(directory, head) if resume is None else Journal.resume(directory, resume)
+        # Now it is known for ours.
+        require_own_at(rejects.part)
+        if resume is not None:
+            journal = Journal.resume(directory, resume)
+        else:
+            journal = Journal.create(directory, head) if staged is None else staged.put()
     except BaseException as error:
-        if resume is None:
-            _forget(directory, lock)
+        if staged is not None:
+            staged.remove()
+        _forget(directory, lock)
         if isinstance(error, DiskFailed):
             # Nothing is under way yet that would have to be kept.
             raise BadState(f"{error} Make room there, or choose another --state-dir.") from error
         raise
     stack.callback(journal.close)
+    if start.discards is not None and not in_place:
+        _discard(start.discards)
     return Prepared(
         config=config,
         session=session,
@@ -218,29 +239,40 @@ def _head(
     )
 
 
-def _resume_or_begin(
-    config: LoadConfig, directory: str, now: Head, source: Source
-) -> tuple[Head, Resume | None, bool]:
+@dataclass(frozen=True, slots=True)
+class _Start:
     """
-    The head that holds, what was done under it, and whether writes of an earlier run may come late. Raises
-    BadState where a checkpoint does not fit.
+    The head that holds, what was done under it, and whether writes of an earlier run may come late.
+
+    `replaces` says that there is a checkpoint which this load takes the place of, and `discards` is the final
+    path of the reject file that goes with it.
     """
+
+    head: Head
+    resume: Resume | None
+    late_writes: bool
+    replaces: bool = False
+    discards: str | None = None
+
+
+def _resume_or_begin(config: LoadConfig, directory: str, now: Head, source: Source) -> _Start:
+    """Changes nothing. Raises BadState where a checkpoint does not fit, BadOption for rejects in its way."""
     named = replace(now, rejects=now.rejects or default_path(config.sources[0], os.getcwd()))
     try:
         resume = Journal.load(directory)
     except BadState:
         if not config.restart:
             raise
-        return named, None, True
+        return _Start(named, None, True, replaces=True)
     if resume is None:
-        return named, None, False
+        return _Start(named, None, False)
     if config.restart:
+        if not _is_of(resume.head, now):
+            # Copied here, say: that load may go on elsewhere, and its rejects are not ours to take away.
+            return _Start(named, None, True, replaces=True)
         anew = replace(now, rejects=now.rejects or resume.head.rejects)
-        # Refused before anything of the old load is given up.
         require_free(anew.rejects)
-        with contextlib.suppress(FileNotFoundError):
-            discard_part(resume.head.rejects)
-        return anew, None, resume.last is not None
+        return _Start(anew, None, resume.last is not None, True, resume.head.rejects)
     if config.window_size is None:
         # Found by the free memory of that time, which is no reason not to continue.
         now = replace(now, window_size=resume.head.window_size)
@@ -252,7 +284,52 @@ def _resume_or_begin(
         )
     # A run that ended between two windows may have left writes of the last one under way.
     between = bool(resume.finished) and (resume.open is None or not resume.open.shards)
-    return resume.head, resume, between
+    return _Start(resume.head, resume, between)
+
+
+def _require_apart(rejects: str, source: Source, directory: str | None) -> None:
+    """
+    Raises BadOption for a reject file that would be in the way of what else the load has: while it is made it
+    is a source, or it lies in the load's own state directory (`directory`), which goes when the load is done.
+    """
+    with contextlib.suppress(OSError):
+        part = os.stat(part_path(rejects))
+        for span in source.files:
+            if (part.st_dev, part.st_ino) == (span.identity.device, span.identity.inode):
+                raise BadOption(
+                    f"The reject file would be made in {printable(part_path(rejects))}, which is a source of "
+                    "this load. Name another with --rejects."
+                )
+    if directory is not None:
+        own, place = os.path.realpath(directory), os.path.realpath(os.path.dirname(rejects))
+        if os.path.commonpath((own, place)) == own:
+            raise BadOption(
+                f"The reject file {printable(rejects)} would be in the load's own state directory, which is "
+                "removed at the end. Name another with --rejects."
+            )
+
+
+def _is_of(head: Head, now: Head) -> bool:
+    """Whether a checkpoint is of the load that its place is for: this table, and these files."""
+    here = (now.arn, now.endpoint, [file.path for file in now.sources])
+    return (head.arn, head.endpoint, [file.path for file in head.sources]) == here
+
+
+def _same_part(final_path: str, other_path: str) -> bool:
+    """Whether the rejects of both are made in one file, be it by two ways to one directory."""
+    if final_path == other_path:
+        return True
+    with contextlib.suppress(OSError):
+        return os.path.samefile(part_path(final_path), part_path(other_path))
+    return False
+
+
+def _discard(final_path: str) -> None:
+    """What the load that was replaced left; where it cannot be removed it is in nobody's way."""
+    try:
+        discard_part(final_path)
+    except BadState as error:
+        _log.warning("The rejects of the load that was given up are left: %s", error)
 
 
 def _changed_content(resume: Resume, now: Head, source: Source) -> str | None:
@@ -278,10 +355,15 @@ def _first_place(source: Source, resume: Resume | None) -> Place:
     return Place(0, first.base + first.data_start, first.first_line)
 
 
-def _lock(directory: str) -> FileLock:
+def _locked_directory(base: str, name: str) -> tuple[str, FileLock]:
+    """The state directory of this load and the lock of it. Raises BadState."""
+    directory = make_state_directory(base, name)
     try:
-        return FileLock(os.path.join(directory, LOCK))
+        return directory, FileLock(os.path.join(directory, LOCK))
     except BadState:
+        if not os.path.lexists(directory):
+            # The sweep of another run, which took it for one that nobody would ask for again.
+            return _locked_directory(base, name)
         # Where there is anything in it, such as the lock of another run, it stays.
         with contextlib.suppress(OSError):
             os.rmdir(directory)
@@ -289,7 +371,8 @@ def _lock(directory: str) -> FileLock:
 
 
 def _forget(directory: str, lock: FileLock) -> None:
-    """A load that is refused before it began leaves nothing."""
-    with contextlib.suppress(OSError):
-        os.unlink(lock.path)
-        os.rmdir(directory)
+    """A load that is refused before it began leaves nothing; the checkpoint of one that can go on stays."""
+    if not os.path.lexists(os.path.join(directory, JOURNAL)):
+        with contextlib.suppress(OSError):
+            os.unlink(lock.path)
+            os.rmdir(directory)

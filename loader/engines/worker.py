@@ -223,7 +223,9 @@ class _Worker:
         self._tuner.close()
         self._writer.join()
         self._reporter.close()
-        report = replace(self._outcomes.final_report(), senders=self._writer.senders)
+        report = replace(
+            self._outcomes.final_report(), senders=self._writer.senders, fault=self._writer.fault
+        )
         if isinstance(self._failure, Crashed):
             # Another worker does these shards anew, and tells of every row of them.
             report = replace(report, given_up=())
