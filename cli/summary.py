@@ -82,7 +82,7 @@ def as_json(summary: Summary, ending: Ending, resume: str | None) -> str:
 
 
 def line_of(told: Mapping[str, Any]) -> str:
-    """As a JSON object that every reader takes: a name that is not UTF-8 has escapes for what in it is not."""
+    """As a JSON object that every reader takes: what in a name is not UTF-8 stands there as escapes."""
     return json.dumps(_printable(told))
 
 

@@ -100,9 +100,7 @@ class Street:
         self._outcomes = Outcomes(threading.Event().set)
         self._builder = Builder(self._source, BuildRules(self._schema, self._dialect), self._outcomes)
         in_flight = _BytesInFlight()
-        self._settler = Settler(
-            RetryPolicy(), key, self._outcomes, self._builder, in_flight.account
-        )
+        self._settler = Settler(RetryPolicy(), key, self._outcomes, self._builder, in_flight.account)
         credentials = Credentials("test", "test")
         self._target = _target(sink, credentials)
         self._start = self._target.request_start()

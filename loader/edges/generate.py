@@ -16,6 +16,7 @@ from itertools import chain, product
 from pathlib import Path
 
 import numpy as np
+import numpy.random  # here, not when it is first used: a signal that comes in the middle of it gets lost
 import numpy.typing as npt
 
 DEFAULT_ROW_BYTES = 212

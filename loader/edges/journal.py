@@ -15,9 +15,11 @@ from loader.decisions.journal_form import (
     OtherFormat,
     checked,
     decode_head,
-    decode_line,
     encode_head,
     encode_line,
+)
+from loader.decisions.journal_form import (
+    decode_line as decode_line,  # also for who reads a journal line by line
 )
 from loader.decisions.replay import Replay
 from loader.edges.lock import require_own

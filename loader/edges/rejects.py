@@ -364,8 +364,8 @@ def _require_unmoved(final_path: str, length: int, checksum: int) -> None:
         return
     if moved:
         raise BadState(
-            f"The rejects of this load are in {printable(final_path)}, and it is not complete. Move that file "
-            f"back to {printable(part_path(final_path))}, or give --restart to load everything anew."
+            f"The rejects of this load are in {printable(final_path)}, and it is not complete. Move that "
+            f"file back to {printable(part_path(final_path))}, or give --restart to load everything anew."
         )
 
 

@@ -81,7 +81,7 @@ class Ledger:
             raise WorkerFailed(
                 f"Window {window.number} of the source has {window.records:,} rows, and outcomes of "
                 f"{self._rows_of_window:,} were told. This is a bug of the loader: please report it. "
-                "The table may lack rows until the load is given with --restart."
+                "Give the same command again, and with --restart if that ends here too."
             )
         self._journal.append(WindowDone(window.number))
         self.sync()
@@ -95,7 +95,8 @@ class Ledger:
         if len(outcome.rejects) != outcome.counts.rejected:
             raise WorkerFailed(
                 f"Shard {outcome.shard} of window {outcome.window} counts {outcome.counts.rejected:,} "
-                f"rejects, and tells of {len(outcome.rejects):,}. This is a bug of the loader: please report it."
+                f"rejects and tells of {len(outcome.rejects):,}. This is a bug of the loader: please report "
+                "it. The same command does the shard again."
             )
         with self._rejects.all_or_none():
             # One by one: their records have no limit in all, and reading or writing one may fail.
@@ -162,7 +163,16 @@ class Ledger:
         self._journal.sync()
 
     def complete(self) -> str | None:
-        """The load is done: the path of the reject file, if there are rejects; the checkpoint is removed."""
+        """
+        The load is done: the path of the reject file, if there are rejects; the checkpoint is removed.
+
+        Raises WorkerFailed, and keeps both, where a window that was begun did not end.
+        """
+        if self._window is not None or self._open is not None:
+            raise WorkerFailed(
+                "A window of the source was begun and has not ended. This is a bug of the loader: please "
+                "report it. Give the same command again, and with --restart if that ends here too."
+            )
         self.sync()
         path = self._rejects.finish()
         self._journal.delete()

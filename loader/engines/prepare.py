@@ -149,6 +149,7 @@ def prepare(config: LoadConfig, stack: ExitStack) -> Prepared:
             source.header,
             dialect,
             resume.rejects if resume is not None else None,
+            all_done=resume is not None and resume.all_done,
         )
         stack.callback(rejects.close)
         # Now it is known for ours.

@@ -39,8 +39,8 @@ def load(directory):
         lock.close()
         return "complete before"
     journal = Journal.create(state, HEAD) if resume is None else Journal.resume(state, resume)
-    recorded = None if resume is None else resume.rejects
-    rejects = RejectFile.open(final, b"id", HEAD.header, HEAD.dialect, recorded)
+    recorded, all_done = (None, False) if resume is None else (resume.rejects, resume.all_done)
+    rejects = RejectFile.open(final, b"id", HEAD.header, HEAD.dialect, recorded, all_done=all_done)
     spool = Spool(state)
     finished = 0 if resume is None else len(resume.finished)
     redone = 0
@@ -48,7 +48,9 @@ def load(directory):
         opened = resume.open if resume is not None else None
         done = opened.shards if opened is not None and opened.line.window == number else ()
         spool.write(number, [np.zeros(3, ENTRY)])
-        journal.append(WindowLine(number, number * 100, number * 100 + 100, 4, "d", 0, 1, 0, 1))
+        records = sum(map(len, shards.values()))
+        # The last of the two is the one behind which there is no file more.
+        journal.append(WindowLine(number, number * 100, number * 100 + 100, records, "d", 0, 1, number, 1))
         for shard, positions in shards.items():
             if shard in done:
                 continue
@@ -57,7 +59,8 @@ def load(directory):
             for position in positions:
                 reject = Reject(position, 2, PROBLEM)
                 told.append((position, rejects.append(b"r%d" % position, "a.csv", position, reject)))
-            journal.append(ShardLine(number, shard, Counts(rejected=len(told)), told))
+            counts = Counts(rejected=len(told))
+            journal.append(ShardLine(number, shard, counts, told, False, rejects.sum if told else 0))
             rejects.sync()
             journal.sync()
         journal.append(WindowDone(number))

@@ -183,7 +183,7 @@ def test_a_restart_takes_the_place_of_the_load(
 ) -> None:
     path = people("s.csv")
     interrupted(server, path, rejects="a.csv")
-    more = {} if rejects is None else {"rejects": rejects}
+    more: dict[str, Any] = {} if rejects is None else {"rejects": rejects}
     done = load(server.endpoint, "people", path, restart=True, **OPTIONS, **more)
     assert (done.complete, done.resumed, done.counts.rows) == (True, 0, ROWS)
     assert len(rejected(done.rejects_file)) == BAD
@@ -305,10 +305,11 @@ def test_a_load_begins_although_a_sweep_takes_its_old_directory_away(
     def sweep_it() -> None:
         time.sleep(0.4)
         shutil.rmtree(directory)
+        held.close()
 
     with open(directory / LOCK, "rb") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
-        sweeping = threading.Thread(target=lambda: (sweep_it(), held.close()))
+        sweeping = threading.Thread(target=sweep_it)
         sweeping.start()
         done = load(server.endpoint, "people", path, **OPTIONS)
         sweeping.join()

@@ -1,13 +1,15 @@
 """Loads that were interrupted, killed or refused, and given again."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +27,7 @@ from loader.engines.coordinator import Stop
 from loader.engines.ledger import Ledger
 from loader.engines.pipeline import OpenWindow
 from loader.engines.windows import Place
-from loader.errors import BadState, EverythingRejected, SourceChanged
+from loader.errors import BadState, EverythingRejected, SourceChanged, WorkerFailed
 from loader.model import (
     Counts,
     Dialect,
@@ -242,6 +244,88 @@ def test_a_load_of_which_everything_was_refused_goes_on_once_that_is_mended(
     assert len(rejected(done.rejects_file)) == done.resumed
 
 
+# --- what was damaged between two runs --------------------------------------------------------------
+
+
+def changed_seed(lines: list[bytes]) -> list[bytes]:
+    return [
+        re.sub(rb'"seed":(\d)', lambda found: b'"seed":%d' % (int(found[1]) % 9 + 1), lines[0]),
+        *lines[1:],
+    ]
+
+
+def changed_shard(lines: list[bytes]) -> list[bytes]:
+    """The first shard that is done is told to be another."""
+    at = next(number for number, line in enumerate(lines) if line.startswith(b'{"shard":'))
+    return [*lines[:at], lines[at].replace(b'{"shard":', b'{"shard":7', 1), *lines[at + 1 :]]
+
+
+def left_out_shard(lines: list[bytes]) -> list[bytes]:
+    at = next(number for number, line in enumerate(lines) if line.startswith(b'{"shard":'))
+    return lines[:at] + lines[at + 1 :]
+
+
+@pytest.mark.parametrize("damage", [changed_seed, changed_shard, left_out_shard])
+def test_a_journal_that_was_damaged_and_reads_well_is_refused(
+    server: Server, path: Path, own_environment: Path, damage: Callable[[list[bytes]], list[bytes]]
+) -> None:
+    interrupted(server, path, after=20)
+    (journal,) = (own_environment / "state").rglob(JOURNAL)
+    lines = journal.read_bytes().splitlines(keepends=True)
+    damaged = damage(lines)
+    assert damaged != lines
+    journal.write_bytes(b"".join(damaged))
+    before = len(server.writes("people"))
+
+    with pytest.raises(BadState, match=r"journal\.jsonl, line \d+: .*--restart"):
+        load(server.endpoint, "people", path, **OPTIONS)
+    assert len(server.writes("people")) == before
+
+    done = load(
+        server.endpoint, "people", path, late_write_grace=0.1, restart=True, rejects="new.csv", **OPTIONS
+    )
+    assert (done.complete, done.resumed, done.counts.rows) == (True, 0, ROWS)
+    assert as_table(server.items("people"), ["id"]) == right(path)
+
+
+@pytest.mark.parametrize("edit", [lambda line: line + b"!", lambda line: line.replace(b"x", b"y", 1)])
+def test_an_edited_reject_file_in_the_making_is_refused(
+    server: Server, path: Path, edit: Callable[[bytes], bytes]
+) -> None:
+    interrupted(server, path, after=40)
+    part = path.parent / "people.rejects.csv.part"
+    content = part.read_bytes()
+    first, second, rest = content.split(b"\r\n", 2)
+    part.write_bytes(b"\r\n".join([first, edit(second), rest]))
+    edited = part.read_bytes()
+    assert edited != content
+
+    with pytest.raises(BadState, match=r"people\.rejects\.csv\.part was changed.*--restart"):
+        load(server.endpoint, "people", path, **OPTIONS)
+    assert part.read_bytes() == edited
+
+    part.write_bytes(content)
+    done = load(server.endpoint, "people", path, **OPTIONS)
+    assert len(rejected(done.rejects_file)) == done.counts.rejected == ROWS // 100
+
+
+def test_a_reject_file_that_got_its_final_name_too_early_is_to_be_moved_back(
+    server: Server, path: Path
+) -> None:
+    killed(server, path, after=40)
+    part, final = (path.parent / f"people.rejects.csv{ending}" for ending in (".part", ""))
+    part.rename(final)
+
+    for _ in range(2):
+        with pytest.raises(BadState, match=r"Move that file back to .*people\.rejects\.csv\.part, or"):
+            load(server.endpoint, "people", path, **OPTIONS)
+
+    final.rename(part)
+    done = load(server.endpoint, "people", path, **OPTIONS)
+    assert (done.complete, done.counts.rows, done.rejects_file) == (True, ROWS, str(final))
+    assert len(rejected(done.rejects_file)) == ROWS // 100
+
+
 # --- writes that come late ------------------------------------------------------------------------
 
 
@@ -333,8 +417,14 @@ class Books:
         state.mkdir(exist_ok=True)
         resume = Journal.load(str(state))
         final = str(path.parent / "out.csv")
-        recorded = None if resume is None else resume.rejects
-        self._rejects = RejectFile.open(final, source.header_record(), source.header, dialect, recorded)
+        self._rejects = RejectFile.open(
+            final,
+            source.header_record(),
+            source.header,
+            dialect,
+            resume.rejects if resume is not None else None,
+            all_done=resume is not None and resume.all_done,
+        )
         self._journal = (
             Journal.create(str(state), head) if resume is None else Journal.resume(str(state), resume)
         )
@@ -384,6 +474,40 @@ def test_a_shard_whose_rejects_cannot_all_be_read_leaves_none_behind(tmp_path: P
 
     found = [(row["id"], row["_line"]) for row in rejected(str(tmp_path / "out.csv"))]
     assert found == [(f"row{n}", str(n + 2)) for n in range(6)]
+
+
+def test_a_window_does_not_end_before_every_row_has_an_outcome(tmp_path: Path) -> None:
+    path = write_csv(tmp_path / "bad.csv", [["id", "v"], *([f"row{n}", f"bad{n}"] for n in range(6))])
+    books = Books(path)
+    for shard in (0, 2):
+        books.ledger.shard_done(books.outcome(shard))
+    with pytest.raises(WorkerFailed, match=r"Window 0 .* has 6 rows, and outcomes of 4 were told.*--restart"):
+        books.ledger.window_ends(books.window)
+    with pytest.raises(WorkerFailed, match=r"has not ended.*--restart"):
+        books.ledger.complete()
+    books.ledger.sync()
+    books.close()
+
+    # What is missing can still be done: no window was told to be.
+    again = Books(path)
+    assert again.ledger.resumed == 4
+    again.ledger.shard_done(again.outcome(1))
+    again.ledger.window_ends(again.window)
+    assert again.ledger.complete() == str(tmp_path / "out.csv")
+    again.close()
+
+
+def test_a_shard_whose_rejects_are_not_those_it_counts_is_not_entered(tmp_path: Path) -> None:
+    path = write_csv(tmp_path / "bad.csv", [["id", "v"], *([f"row{n}", f"bad{n}"] for n in range(6))])
+    books = Books(path)
+    outcome = books.outcome(1)
+    for counts in (Counts(rejected=3), Counts(written=1, rejected=1)):
+        with pytest.raises(WorkerFailed, match=r"Shard 1 of window 0 counts \d rejects and tells of 2"):
+            books.ledger.shard_done(replace(outcome, counts=counts))
+    books.ledger.shard_done(outcome)
+    assert books.ledger.tally.counts == Counts(rejected=2)
+    books.ledger.sync()
+    books.close()
 
 
 def test_other_types_are_refused(server: Server, path: Path) -> None:

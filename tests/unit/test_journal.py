@@ -11,19 +11,17 @@ from pathlib import Path
 
 import pytest
 
-from loader.decisions.checkpoint import BadLine, Line, Replay, Resume, ShardLine, SourceFile, WindowDone
-from loader.edges.journal import (
-    JOURNAL,
-    LOCK,
-    Journal,
+from loader.decisions.checkpoint import FORMAT, BadLine, Line, Resume, ShardLine, SourceFile, WindowDone
+from loader.decisions.journal_form import (
+    checked,
     decode_head,
     decode_line,
-    default_state_dir,
     encode_head,
     encode_line,
-    make_state_directory,
-    state_name,
+    sealed,
 )
+from loader.decisions.replay import Replay
+from loader.edges.journal import JOURNAL, LOCK, Journal, default_state_dir, make_state_directory, state_name
 from loader.edges.lock import FileLock
 from loader.errors import BadState, DiskFailed
 from loader.model import Counts, Header, KeyPart, KeySchema
@@ -31,12 +29,12 @@ from tests.unit.test_checkpoint import HEAD, window
 
 COUNTS = Counts(2000, 30, 2, 1234.5, 81, 3, 4, 5)
 LINES: list[Line] = [
-    window(0),
-    ShardLine(0, 2, COUNTS, [(17, 300), (5, 41)]),
+    window(0, COUNTS.rows + 1),
+    ShardLine(0, 2, COUNTS, [(17, 300), (5, 41)], rejects_sum=(1 << 64) - 1),
     ShardLine(0, 0, Counts(written=1), unanswered=True),
     WindowDone(0),
     window(1),
-    ShardLine(1, 0, Counts(rejected=1), [(1700, 99)]),
+    ShardLine(1, 0, Counts(rejected=1), [(1700, 99)], rejects_sum=5),
 ]
 
 
@@ -57,9 +55,11 @@ def written(directory: str, lines: list[Line]) -> bytes:
 
 def expected(lines: list[Line], length: int) -> Resume:
     replay = Replay(HEAD)
+    checksum = checked(encode_head(HEAD), 0)
     for line in lines:
         replay.take(line)
-    return replay.resume(length)
+        checksum = checked(encode_line(line, checksum), checksum)
+    return replay.resume(length, checksum)
 
 
 # --- bytes ----------------------------------------------------------------------------------------
@@ -84,8 +84,9 @@ def test_a_head_is_read_back_as_it_was(head: object) -> None:
 
 @pytest.mark.parametrize("line", LINES)
 def test_a_line_is_read_back_as_it_was(line: Line) -> None:
-    data = encode_line(line)
+    data = encode_line(line, 7)
     assert data.count(b"\n") == 1
+    checked(data, 7)
     read = decode_line(data)
     if isinstance(line, ShardLine):
         line = replace(line, rejects=list(line.rejects))
@@ -93,38 +94,53 @@ def test_a_line_is_read_back_as_it_was(line: Line) -> None:
 
 
 def test_a_line_says_only_what_there_is() -> None:
-    assert (
-        encode_line(ShardLine(3, 4, Counts(written=5))) == b'{"shard":4,"window":3,"counts":{"written":5}}\n'
-    )
+    body, _, checksum = encode_line(ShardLine(3, 4, Counts(written=5)), 1).partition(b',"sum":"')
+    assert body == b'{"shard":4,"window":3,"counts":{"written":5}'
+    assert len(checksum) == len(b'0123456789abcdef"}\n')
 
 
 @pytest.mark.parametrize(
     "data",
     [
-        b"",
-        b"\n",
-        b"{}\n",
-        b"[]\n",
-        b"1\n",
-        b'"shard"\n',
-        b"null\n",
-        b'{"done":1}',
-        b'{"shard":1}\n',
-        b'{"shard":1,"window":0,"counts":{"x":1}}\n',
-        b'{"shard":1,"window":0,"counts":[]}\n',
-        b'{"shard":1,"window":0,"counts":{},"rejects":[[1]]}\n',
-        b'{"shard":1,"window":0,"counts":{},"rejects":7}\n',
-        b'{"window":1}\n',
-        b"\0\0\0\0\n",
-        b"\xff\xfe\n",
+        *(b"", b"\n", b"{}\n", b"[]\n", b"1\n", b'"shard"\n', b"null\n", b"\0\0\0\0\n", b"\xff\xfe\n"),
+        *(b'{"done":1}', b'{"done":1}\n', encode_line(WindowDone(1), 0)[:-1]),
+        *(b"[" * 200_000 + b"\n", b'{"format":1,"x":' + b"[" * 200_000 + b"]" * 200_000 + b"}\n"),
+        *(b"1" * 10_000 + b"\n", b'{"format":' + b"1" * 10_000 + b"}\n"),
     ],
 )
 def test_what_is_no_line_is_refused(data: bytes) -> None:
+    for read in (decode_line, decode_head, lambda data: checked(data, 0)):
+        with pytest.raises(BadLine):
+            read(data)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"{",
+        b'{"shard":1',
+        b'{"shard":1,"window":0,"counts":{"x":1}',
+        b'{"shard":1,"window":0,"counts":[]',
+        b'{"shard":1,"window":0,"counts":{},"rejects":[[1]]',
+        b'{"shard":1,"window":0,"counts":{},"rejects":7',
+        b'{"window":1',
+        b'{"x":' + b"[" * 200_000 + b"]" * 200_000,
+    ],
+)
+def test_what_says_nothing_that_a_checkpoint_says_is_refused(body: bytes) -> None:
+    data = sealed(body, 0)
+    checked(data, 0)
     with pytest.raises(BadLine):
         decode_line(data)
-    if data != b'{"done":1}':
-        with pytest.raises(BadLine):
-            decode_head(data)
+    with pytest.raises(BadLine):
+        decode_head(data)
+
+
+def test_a_checksum_is_over_the_lines_before_too() -> None:
+    data = encode_line(WindowDone(1), 5)
+    assert checked(data, 5) != checked(encode_line(WindowDone(1), 6), 6)
+    with pytest.raises(BadLine):
+        checked(data, 6)
 
 
 # --- what a crash leaves --------------------------------------------------------------------------
@@ -146,8 +162,7 @@ def test_nothing_is_told_before_it_is_synced(directory: str) -> None:
     resume = Journal.load(directory)
     assert resume is not None and resume.last is None
     journal.sync()
-    resume = Journal.load(directory)
-    assert resume is not None and resume.last == window(0)
+    assert Journal.load(directory) == expected([window(0)], os.path.getsize(Path(directory, JOURNAL)))
     journal.close()
 
 
@@ -205,7 +220,7 @@ def test_a_bad_line_further_up_is_refused(directory: str, bad: int, garbage: byt
     assert "--restart" in str(caught.value)
 
 
-@pytest.mark.parametrize("garbage", [b"{}\n", b"\n", b"[1]\n", b'{"format":1}\n', b"7\n"])
+@pytest.mark.parametrize("garbage", [b"{}\n", b"\n", b"[1]\n", b'{"format":%d}\n' % FORMAT, b"7\n"])
 def test_a_bad_head_is_refused(directory: str, garbage: bytes) -> None:
     path = Path(directory, JOURNAL)
     path.write_bytes(garbage)
@@ -213,8 +228,77 @@ def test_a_bad_head_is_refused(directory: str, garbage: bytes) -> None:
         Journal.load(directory)
 
 
+# --- what is damaged and still reads well ----------------------------------------------------------
+
+
+def test_no_byte_of_a_journal_can_be_changed_unseen(directory: str) -> None:
+    data = written(directory, LINES)
+    ends = [i + 1 for i, byte in enumerate(data) if byte == 10]
+    path = Path(directory, JOURNAL)
+    # All of the small lines, and of the long head each member.
+    for at in (*range(0, ends[0] - 60, 5), *range(ends[0] - 60, len(data))):
+        # A digit becomes another digit, a letter another letter.
+        path.write_bytes(data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :])
+        if at < ends[-2] - 1:
+            with pytest.raises(BadState, match="--restart"):
+                Journal.load(directory)
+        else:
+            # Without its line end the last line but one is one with the last, which is left out.
+            kept = len(LINES) - (2 if at == ends[-2] - 1 else 1)
+            assert Journal.load(directory) == expected(LINES[:kept], ends[kept])
+
+
+def test_no_line_of_a_journal_can_be_left_out_doubled_or_moved_unseen(directory: str) -> None:
+    # So that it would read well in another order, or with one less, too.
+    shards: list[Line] = [ShardLine(0, n, Counts(written=1)) for n in range(5)]
+    lines = written(directory, [window(0), *shards]).splitlines(keepends=True)
+    path = Path(directory, JOURNAL)
+    for at in range(2, len(lines) - 1):
+        for changed in (
+            lines[:at] + lines[at + 1 :],
+            lines[: at + 1] + lines[at:],
+            [*lines[:at], lines[at + 1], lines[at], *lines[at + 2 :]],
+        ):
+            path.write_bytes(b"".join([*changed, lines[-1]]))
+            with pytest.raises(BadState, match="--restart"):
+                Journal.load(directory)
+
+
+def test_lines_of_another_load_are_not_taken(directory: str) -> None:
+    mine = written(directory, LINES).splitlines(keepends=True)
+    Path(directory, JOURNAL).write_bytes(b"".join([encode_head(replace(HEAD, seed=6)), *mine[1:]]))
+    with pytest.raises(BadState, match="line 2: "):
+        Journal.load(directory)
+
+
+@pytest.mark.parametrize(
+    "body", [b'{"done":1', b'{"done":0', b'{"window":0', b'{"shard":0,"window":1,"counts":{}']
+)
+def test_a_whole_last_line_that_cannot_follow_is_refused(directory: str, body: bytes) -> None:
+    """No crash can have made it, so it is not left out."""
+    data = written(directory, LINES)
+    resume = Journal.load(directory)
+    assert resume is not None
+    Path(directory, JOURNAL).write_bytes(data + sealed(body, resume.sum))
+    with pytest.raises(BadState, match=r"line 8: .*--restart"):
+        Journal.load(directory)
+
+
+@pytest.mark.parametrize(
+    "deep", [b"[" * 200_000 + b"\n", b'{"x":' + b"[" * 200_000 + b"]" * 200_000 + b"}\n"]
+)
+def test_deep_json_is_a_bad_line_like_any_other(directory: str, deep: bytes) -> None:
+    data = written(directory, LINES)
+    path = Path(directory, JOURNAL)
+    path.write_bytes(data + deep)
+    assert Journal.load(directory) == expected(LINES, len(data))
+    path.write_bytes(deep + data)
+    with pytest.raises(BadState, match="line 1: "):
+        Journal.load(directory)
+
+
 def test_a_journal_of_another_format_is_refused(directory: str) -> None:
-    head = json.loads(encode_head(HEAD)) | {"format": 2, "more": 1}
+    head = json.loads(encode_head(HEAD)) | {"format": FORMAT + 1, "more": 1}
     Path(directory, JOURNAL).write_text(json.dumps(head) + "\nanything\n")
     with pytest.raises(BadState, match=r"was written by another version of this program\. Give --restart"):
         Journal.load(directory)
@@ -230,16 +314,16 @@ def test_beginning_anew_forgets_what_was(directory: str) -> None:
 
 
 def test_a_long_journal_is_read_quickly(directory: str) -> None:
-    shards = [ShardLine(0, n, COUNTS, [(n * 100, 50), (n * 100 + 50, 60)]) for n in range(100_000)]
-    written(directory, [window(0), *shards])
+    shards = [ShardLine(0, n, COUNTS, [(n * 100, 50), (n * 100 + 50, 60)], False, n) for n in range(100_000)]
+    written(directory, [replace(window(0, COUNTS.rows * 100_000), stop=1 << 40), *shards])
     began = time.process_time()
     resume = Journal.load(directory)
     seconds = time.process_time() - began
     assert resume is not None and resume.open is not None
     assert len(resume.open.shards) == 100_000
     assert resume.counts.written == 200_000_000
-    assert len(resume.reject_positions) == 200_000
-    # It takes half a second; a quadratic one would take minutes.
+    assert len(resume.rejects.positions) == 200_000
+    # It takes a second; a quadratic one would take minutes.
     assert seconds < 10
 
 
@@ -249,9 +333,10 @@ def test_a_long_journal_is_read_quickly(directory: str) -> None:
 def test_a_full_disk_leaves_whole_lines_and_another_try_leaves_out_none(
     directory: str, full_disk: None
 ) -> None:
-    shards: list[Line] = [ShardLine(0, n, COUNTS, [(n, 50)]) for n in range(60)]
+    shards: list[Line] = [ShardLine(0, n, COUNTS, [(n, 50), (n, 50)]) for n in range(60)]
+    begins = window(0, COUNTS.rows * 60)
     journal = Journal.create(directory, HEAD)
-    journal.append(window(0))
+    journal.append(begins)
     journal.sync()
     before = os.path.getsize(Path(directory, JOURNAL))
     for shard in shards:
@@ -259,14 +344,12 @@ def test_a_full_disk_leaves_whole_lines_and_another_try_leaves_out_none(
     for _ in range(2):
         with pytest.raises(DiskFailed, match=r"journal\.jsonl cannot be written: File too large"):
             journal.sync()
-        assert Journal.load(directory) == expected([window(0)], before)
+        assert Journal.load(directory) == expected([begins], before)
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (limits[1], limits[1]))
     journal.sync()
     journal.close()
-    assert Journal.load(directory) == expected(
-        [window(0), *shards], os.path.getsize(Path(directory, JOURNAL))
-    )
+    assert Journal.load(directory) == expected([begins, *shards], os.path.getsize(Path(directory, JOURNAL)))
 
 
 def test_a_journal_that_cannot_be_made_is_told_of(tmp_path: Path) -> None:
@@ -314,6 +397,14 @@ def test_deleting_removes_all_of_the_load(directory: str) -> None:
         journal.delete()
     assert not os.path.exists(directory)
     assert os.path.isdir(other)
+
+
+def test_deleting_leaves_what_is_not_of_the_load(directory: str) -> None:
+    journal = Journal.create(directory, HEAD)
+    for name in (LOCK, "window-1.index", "rejects.csv", "window-1.index.csv"):
+        Path(directory, name).write_bytes(b"x")
+    journal.delete()
+    assert sorted(os.listdir(directory)) == ["rejects.csv", "window-1.index.csv"]
 
 
 @pytest.mark.parametrize("whole", [False, True])

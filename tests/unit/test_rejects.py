@@ -12,10 +12,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from xxhash import xxh3_64_intdigest
 
+from loader.decisions.checkpoint import RecordedRejects
 from loader.decisions.reject_form import RejectForm
 from loader.edges import rejects
-from loader.edges.rejects import RejectFile, default_path, discard_part, part_path
+from loader.edges.reject_names import default_path, part_path
+from loader.edges.rejects import RejectFile, discard_part
 from loader.errors import BadOption, BadState, DiskFailed
 from loader.model import Dialect, Header, Problem, Reject, RejectCode
 
@@ -35,10 +38,16 @@ def final(tmp_path: Path) -> str:
 
 
 Recorded = tuple[list[int], list[int]]
+"""Positions and lengths of `line`s, each at a hundred times its number."""
 
 
-def begin(final: str, resume: Recorded | None = None) -> RejectFile:
-    return RejectFile.open(final, b"id,age", HEADER, DIALECT, resume)
+def begin(final: str, resume: Recorded | None = None, *, all_done: bool = False) -> RejectFile:
+    recorded = None
+    if resume is not None:
+        positions, lengths = resume
+        content = FIRST + b"".join(line(position // 100) for position in positions)
+        recorded = RecordedRejects(positions, lengths, xxh3_64_intdigest(content) if positions else None)
+    return RejectFile.open(final, b"id,age", HEADER, DIALECT, recorded, all_done=all_done)
 
 
 def line(number: int) -> bytes:
@@ -341,18 +350,126 @@ def test_a_file_that_appears_meanwhile_is_not_overwritten(final: str) -> None:
     assert Path(final).read_bytes() == FIRST + line(1) + line(2)
 
 
-def test_a_foreign_file_of_the_same_size_does_not_pass_for_ours(final: str) -> None:
+@pytest.mark.parametrize("part_left", [True, False])
+def test_a_foreign_file_of_the_same_size_does_not_pass_for_ours(final: str, part_left: bool) -> None:
     file = begin(final)
     lengths = add(file, 2, 1)
     file.sync()
     file.close()
     Path(final).write_bytes(FIRST + line(2) + line(3))
-    file = begin(final, ([200, 100], lengths))
-    with pytest.raises(DiskFailed, match="has appeared"):
-        file.finish()
-    file.close()
+    if not part_left:
+        os.unlink(part_path(final))
+    with pytest.raises(BadOption, match="exists, and is not overwritten"):
+        begin(final, ([200, 100], lengths), all_done=True)
     assert Path(final).read_bytes() == FIRST + line(2) + line(3)
-    assert Path(part_path(final)).read_bytes() == FIRST + line(2) + line(1)
+    assert left(final) == ["a.rejects.csv", *(["a.rejects.csv.part"] if part_left else [])]
+
+
+@pytest.mark.parametrize("all_done", [False, True])
+def test_a_part_that_was_given_its_final_name_is_to_be_moved_back(final: str, all_done: bool) -> None:
+    file = begin(final)
+    lengths = add(file, 2, 1)
+    add(file, 3)  # of a shard that the checkpoint does not know
+    file.sync()
+    file.close()
+    content = Path(part_path(final)).read_bytes()
+    os.rename(part_path(final), final)
+    with pytest.raises(BadState) as caught:
+        begin(final, ([200, 100], lengths), all_done=all_done)
+    assert f"back to {part_path(final)}, or give --restart" in str(caught.value)
+    assert left(final) == ["a.rejects.csv"]
+    assert Path(final).read_bytes() == content
+    os.rename(final, part_path(final))
+    assert begin(final, ([200, 100], lengths), all_done=all_done).finish() == final
+    assert Path(final).read_bytes() == FIRST + line(1) + line(2)
+
+
+def test_a_part_that_is_in_order_and_was_moved_is_not_complete_before_all_is_done(final: str) -> None:
+    file = begin(final)
+    lengths = add(file, 1, 2)
+    file.sync()
+    file.close()
+    os.rename(part_path(final), final)
+    with pytest.raises(BadState, match="Move that file back to"):
+        begin(final, ([100, 200], lengths))
+    assert begin(final, ([100, 200], lengths), all_done=True).finish() == final
+
+
+# --- what somebody has edited ---------------------------------------------------------------------
+
+
+def edited(data: bytes, at: int) -> list[bytes]:
+    """A byte changed, added and taken away there."""
+    return [
+        data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :],
+        data[:at] + b"x" + data[at:],
+        data[:at] + data[at + 1 :] + b"x",
+    ]
+
+
+def test_an_edited_part_is_refused_and_left_as_it_is(final: str) -> None:
+    file = begin(final)
+    lengths = add(file, 9, 3)
+    file.sync()
+    file.append_unrecorded(b"5,x", "a.csv", 5, reject(500))
+    file.close()
+    part = Path(part_path(final))
+    data = part.read_bytes()
+    for at in range(len(FIRST), len(FIRST) + sum(lengths)):
+        for content in edited(data, at):
+            if content == data:
+                continue
+            part.write_bytes(content)
+            with pytest.raises(BadState) as caught:
+                begin(final, ([900, 300], lengths))
+            assert f"{part} was changed" in str(caught.value)
+            assert "--restart" in str(caught.value)
+            assert part.read_bytes() == content
+    # What is behind them is cut off anyway.
+    part.write_bytes(data[:-9] + b"edited")
+    assert begin(final, ([900, 300], lengths)).finish() == final
+    assert Path(final).read_bytes() == FIRST + line(3) + line(9)
+
+
+def test_a_large_part_is_read_in_pieces(final: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rejects, "_PIECE", 16)
+    file = begin(final)
+    lengths = add(file, 9, 3, 1)
+    file.sync()
+    file.close()
+    sizes = []
+    whole = os.pread
+
+    def pread(descriptor: int, size: int, offset: int) -> bytes:
+        sizes.append(size)
+        return whole(descriptor, size, offset)
+
+    monkeypatch.setattr(os, "pread", pread)
+    file = begin(final, ([900, 300, 100], lengths))
+    assert sum(sizes) >= len(FIRST) + sum(lengths)
+    assert max(sizes) == len(FIRST)
+    monkeypatch.undo()
+    assert file.finish() == final
+
+
+def test_the_checksum_is_over_all_that_was_appended_in_this_run_and_before(final: str) -> None:
+    file = begin(final)
+    assert file.sum == xxh3_64_intdigest(FIRST)
+    lengths = add(file, 9)
+    assert file.sum == xxh3_64_intdigest(FIRST + line(9))
+    file.append_unrecorded(b"8,x", "a.csv", 8, reject(800))
+    assert file.sum == xxh3_64_intdigest(FIRST + line(9))
+    file.sync()
+    with pytest.raises(ZeroDivisionError), file.all_or_none():
+        add(file, 7)
+        raise ZeroDivisionError
+    assert file.sum == xxh3_64_intdigest(FIRST + line(9))
+    file.close()
+    file = begin(final, ([900], lengths))
+    assert file.sum == xxh3_64_intdigest(FIRST + line(9))
+    add(file, 3)
+    assert file.sum == xxh3_64_intdigest(FIRST + line(9) + line(3))
+    file.close()
 
 
 @pytest.mark.parametrize("part_left", [True, False])
@@ -365,7 +482,7 @@ def test_a_completion_that_was_cut_short_is_done_again(final: str, part_left: bo
     if part_left:
         Path(part_path(final)).write_bytes(part)
         Path(part_path(final) + ".sorted").write_bytes(b"half")
-    file = begin(final, ([200, 100], lengths))
+    file = begin(final, ([200, 100], lengths), all_done=True)
     file.sync()
     assert file.finish() == final
     assert left(final) == ["a.rejects.csv"]
