@@ -111,6 +111,12 @@ def children(pid: int) -> list[int]:
     return [int(child) for line in _lines(pid, f"task/{pid}/children") for child in line.split()]
 
 
+def alive(pid: int) -> bool:
+    """Whether it runs; a zombie does not."""
+    state = "".join(_lines(pid, "stat")).rpartition(")")[2].split()
+    return bool(state) and state[0] not in "ZX"
+
+
 def is_worker(pid: int) -> bool:
     # multiprocessing's resource tracker is a child too, and not ours to measure.
     return any("spawn_main" in line for line in _lines(pid, "cmdline"))

@@ -157,8 +157,8 @@ def _after_failure(policy: RetryPolicy, attempt: Attempt, random: float, reason:
 
 
 def _after_halt(policy: RetryPolicy, attempt: Attempt, random: float, answer: wire.Halt) -> Resend | Halt:
-    # A signature grows old while a machine sleeps, and fresh credentials may be on their way from the
-    # coordinator: unlike other waits these are never near 0, so that they get here.
+    # A signature grows old while a machine sleeps, and new credentials are known everywhere a moment late:
+    # unlike other waits these are never near 0. That there are new ones at all is waited for elsewhere.
     if answer.code not in wire.STALE_CREDENTIALS or attempt.denials >= policy.max_denials:
         return Halt(halt_error(answer))
     wait = policy.denial_base * 2**attempt.denials * (0.5 + random / 2)

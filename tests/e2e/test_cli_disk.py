@@ -5,14 +5,12 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.loads import as_table, expected, rejected, write_csv
 from tests.program import Done, call, command, finish, run, start
-from tests.server import client
 from tests.server.client import ROOT, Server
 from tests.server.faults import FaultPlan
 
@@ -23,18 +21,8 @@ ONE_PAGE = f'{MOUNT} && {{ dd if=/dev/zero of="$0/fill" bs=4k count=15 2>/dev/nu
 READ_ONLY = f'{MOUNT} && mount -o remount,ro "$0"'
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    with client.start() as running:
-        yield running
-
-
 @pytest.fixture(autouse=True)
-def fresh(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    server.reset()
-    server.set_faults(FaultPlan())
-    server.create_table("people", "id:S")
-    monkeypatch.chdir(tmp_path)
+def small(empty_table: None) -> None:
     Path("small").mkdir()
 
 

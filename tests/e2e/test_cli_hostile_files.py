@@ -19,7 +19,6 @@ import pytest
 
 from loader.decisions.item_size import ITEM_LIMIT
 from tests.program import Done, command, environment, finish, run, start
-from tests.server import client
 from tests.server.client import Server
 from tests.server.faults import FaultPlan
 
@@ -33,18 +32,7 @@ NO_COLUMN_CAN_BE_QUADRATIC = 15.0
 """Seconds for some rows of so many columns; they take two."""
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    with client.start() as running:
-        yield running
-
-
-@pytest.fixture(autouse=True)
-def fresh(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    server.reset()
-    server.set_faults(FaultPlan())
-    server.create_table("people", "id:S")
-    monkeypatch.chdir(tmp_path)
+pytestmark = pytest.mark.usefixtures("empty_table")
 
 
 def words_of(server: Server, verb: str, *words: str | Path) -> list[str]:

@@ -6,32 +6,20 @@ import signal
 import stat
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.loads import as_table, expected, rejected, write_csv
 from tests.program import SUMMARY_KEYS, Done, call, command, environment, finish, run, run_on_terminal, start
-from tests.server import client
 from tests.server.client import Server
 from tests.server.faults import FaultPlan
 
 ONE_WORKER = ("--workers", "1", "--threads", "2")
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    with client.start() as running:
-        yield running
-
-
-@pytest.fixture(autouse=True)
-def fresh(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    server.reset()
-    server.set_faults(FaultPlan())
-    server.create_table("people", "id:S")
-    monkeypatch.chdir(tmp_path)
+pytestmark = pytest.mark.usefixtures("empty_table")
 
 
 def people(count: int, path: Path | None = None) -> Path:

@@ -7,18 +7,18 @@ import signal
 import stat
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from loader import DynamoDBLoader
 from loader.errors import BadConnection
+from perf.processes import children
 from tests.certificates import Authority
 from tests.functional.raw_server import Request, error_reply, http_reply, json_reply, raw_server
 from tests.loads import write_csv
 from tests.program import Done, command, environment, finish, run, run_on_terminal, start
-from tests.server import client
 from tests.server.client import Server
 from tests.server.faults import FaultPlan
 
@@ -36,18 +36,7 @@ TABLE = {
 }
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    with client.start() as running:
-        yield running
-
-
-@pytest.fixture(autouse=True)
-def fresh(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    server.reset()
-    server.set_faults(FaultPlan())
-    server.create_table("people", "id:S")
-    monkeypatch.chdir(tmp_path)
+pytestmark = pytest.mark.usefixtures("empty_table")
 
 
 def people(count: int, bad: int = 0) -> Path:
@@ -322,7 +311,8 @@ def test_neither_command_lines_nor_state_have_credentials_or_cells(
 
 
 def children_of(pid: int) -> list[int]:
-    found = [int(name) for name in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    """And theirs."""
+    found = children(pid)
     return [*found, *(each for child in found for each in children_of(child))]
 
 

@@ -39,6 +39,7 @@ from loader.model import (
     ShardOutcome,
     Summary,
 )
+from perf.processes import alive, children
 from tests.loads import as_table, expected, load, rejected, write_csv
 from tests.server.client import ROOT, Server, start
 from tests.server.faults import FaultPlan
@@ -531,16 +532,3 @@ def test_a_second_run_at_the_same_time_is_refused(server: Server, path: Path) ->
     finally:
         stop.request("over")
         first.join()
-
-
-def children(pid: int) -> list[int]:
-    with open(f"/proc/{pid}/task/{pid}/children") as file:
-        return [int(child) for child in file.read().split()]
-
-
-def alive(pid: int) -> bool:
-    try:
-        with open(f"/proc/{pid}/stat") as file:
-            return file.read().rpartition(")")[2].split()[0] not in "ZX"
-    except (FileNotFoundError, ProcessLookupError):
-        return False

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 
+from perf.processes import alive
 from tests.server.client import ROOT
 
 PARENT = """
@@ -42,11 +43,3 @@ def test_a_worker_in_the_making_ends_with_its_coordinator() -> None:
     while alive(worker):
         assert time.monotonic() < killed + 1.5
         time.sleep(0.01)
-
-
-def alive(pid: int) -> bool:
-    try:
-        with open(f"/proc/{pid}/stat") as file:
-            return file.read().rpartition(")")[2].split()[0] not in "ZX"
-    except (FileNotFoundError, ProcessLookupError):
-        return False

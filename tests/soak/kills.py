@@ -12,11 +12,12 @@ from pathlib import Path
 from random import Random
 from statistics import median
 
+from perf.processes import alive
 from tests.server.client import Server, start
 from tests.server.faults import FaultPlan
 from tests.soak.checks import TABLE, Checks
 from tests.soak.files import KEY, ORDER, TYPES, make
-from tests.soak.processes import POLL, Load, alive
+from tests.soak.processes import POLL, Load
 from tests.soak.result import Figure, Fold, Job, Result, Scale
 
 CASE = "kills"

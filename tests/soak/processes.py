@@ -180,14 +180,6 @@ def credentials() -> dict[str, str]:
     return environment(AWS_ACCESS_KEY_ID="testAccessKey", AWS_SECRET_ACCESS_KEY="testSecretKey")
 
 
-def alive(pid: int) -> bool:
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-    return state not in "ZX"
-
-
 def resident(pid: int) -> int:
     """Bytes of memory that a process has in use now, the pages of files included; 0 once it is gone."""
     try:
