@@ -4,6 +4,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from itertools import count
 
 from loader.decisions.outage import pause
 
@@ -16,10 +17,12 @@ class Reach:
     """
     Tells a fault of one batch from an outage, in which every sender waits and no try counts.
 
-    A sender notes each answer it gets, and after a try without one asks whether that was an outage. Then one
-    of them asks the service itself, again and again until it says something, and the others wait for what it
-    finds out. `probe` is one such try, None where it was answered, else what stood in its way. `stopped` ends
-    the waiting, `on_change` is called when an outage begins and when it ends, `random` draws from [0, 1).
+    A sender takes a number before each try, notes that it was answered, and after a try that was not asks
+    whether that was an outage. Then one of them asks the service itself, again and again until it says
+    something, and the others wait for what it finds out: `probe` is one such try, None where it was answered,
+    else what stood in its way. Only the answer to a try that began behind a failure says that the service was
+    there all the same. `stopped` ends the waiting, `on_change` is called when an outage begins and when it
+    ends, `random` draws from [0, 1).
     """
 
     def __init__(
@@ -34,9 +37,10 @@ class Reach:
         self._on_change = on_change
         self._random = random
         self._probing = threading.Lock()
-        # Not exact where threads count at once, but it changes with each answer, and only grows.
-        self._answers = 0
-        self._answers_at_return = 0
+        self._numbers = count(1)
+        # The latest try that was answered, and the first behind the last outage.
+        self._answered = 0
+        self._returned = 0
         self._fault = ""
         self.changes = 0
         """How often an outage has begun or ended: odd while there is one."""
@@ -46,32 +50,33 @@ class Reach:
         """What stands in the way now; empty where nothing does."""
         return self._fault
 
-    def mark(self) -> int:
-        """To be taken before a try, for `lost`."""
-        return self._answers
+    def begin(self) -> int:
+        """The number of a try, to be taken before it."""
+        return next(self._numbers)
 
-    def answered(self) -> None:
-        self._answers += 1
+    def answered(self, number: int) -> None:
+        # Where two threads are here at once the lower may stay: then somebody asks once more than needed.
+        if number > self._answered:
+            self._answered = number
 
-    def lost(self, mark: int) -> bool:
+    def lost(self, number: int) -> bool:
         """
-        Whether a try that got no answer, begun at `mark`, fell into an outage. Returns when that is over.
+        Whether this try, which got no answer, fell into an outage. Returns when that is over.
 
         Raises Fatal where not even a probe can be sent.
         """
-        # That others were answered while this try was under way says nothing: the outage may be younger.
-        answers = self._answers
+        failed = next(self._numbers)
         while not self._probing.acquire(timeout=_GLANCE):
             if self._stopped.is_set():
                 return True
             # Not to wait for a probe that hangs while others are answered. But where one has failed new tries
             # fail too, even if some old connections still work.
-            if self._answers != answers and not self._fault:
-                return mark < self._answers_at_return
+            if self._answered > failed and not self._fault:
+                return number < self._returned
         try:
-            if mark < self._answers_at_return or self._stopped.is_set():
+            if number < self._returned or self._stopped.is_set():
                 return True
-            if self._answers != answers:
+            if self._answered > failed:
                 return False
             return self._wait_out()
         finally:
@@ -79,16 +84,20 @@ class Reach:
 
     def _wait_out(self) -> bool:
         began, probes = time.monotonic(), 0
-        while (fault := self._probe()) is not None:
+        while True:
+            number = next(self._numbers)
+            fault = self._probe()
+            if fault is None:
+                break
             if not probes:
                 self._change(fault)
             if self._stopped.wait(pause(probes, self._random())):
                 return True
             probes += 1
-        self.answered()
+        self.answered(number)
         if not probes:
             return False
-        self._answers_at_return = self._answers
+        self._returned = next(self._numbers)
         self._change("")
         _log.debug("Nothing was answered for %.1f s.", time.monotonic() - began)
         return True

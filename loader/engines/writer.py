@@ -247,11 +247,11 @@ class Writer:
 
     def _try(self, part: Batch) -> tuple[Answer | ConnectionFault, bool]:
         """The answer to one try, and whether it fell into an outage, which is over by then."""
-        mark = self._reach.mark()
+        number = self._reach.begin()
         answer = self._ask(part)
         if unreached(answer):
-            return answer, self._reach.lost(mark)
-        self._reach.answered()
+            return answer, self._reach.lost(number)
+        self._reach.answered(number)
         return answer, False
 
     def _ask(self, part: Batch) -> Answer | ConnectionFault:

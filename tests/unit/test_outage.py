@@ -112,14 +112,14 @@ class Bench:
 def test_a_fault_is_no_outage_where_the_service_is_there() -> None:
     bench = Bench()
     bench.service.back.set()
-    assert bench.reach.lost(bench.reach.mark()) is False
+    assert bench.reach.lost(bench.reach.begin()) is False
     assert (bench.service.probes, bench.changes, bench.reach.changes) == (1, [], 0)
 
 
 def test_an_answer_during_the_try_does_not_tell_that_the_service_is_there_now() -> None:
     bench = Bench()
-    mark = bench.reach.mark()
-    bench.reach.answered()
+    mark = bench.reach.begin()
+    bench.reach.answered(bench.reach.begin())
     told: list[bool] = []
     with senders(1, lambda: told.append(bench.reach.lost(mark))):
         assert bench.service.asked.wait(20)
@@ -142,7 +142,7 @@ def test_in_an_outage_all_wait_one_asks_and_no_try_counts() -> None:
     bench = Bench()
     reach = bench.reach
     told: list[bool] = []
-    mark = reach.mark()
+    mark = reach.begin()
     with senders(5, lambda: told.append(reach.lost(mark))):
         while bench.service.probes < 3:
             time.sleep(0.01)
@@ -156,7 +156,7 @@ def test_in_an_outage_all_wait_one_asks_and_no_try_counts() -> None:
     # A try that began before its end fell into it, one that began later did not.
     assert reach.lost(mark) is True
     assert bench.service.probes == asked
-    assert reach.lost(reach.mark()) is False
+    assert reach.lost(reach.begin()) is False
     assert bench.service.probes == asked + 1
 
 
@@ -169,15 +169,39 @@ def test_a_probe_that_hangs_keeps_nobody_while_others_are_answered() -> None:
         return None
 
     reach = Reach(probe, threading.Event(), lambda: None, lambda: 0.0)
-    with senders(1, lambda: reach.lost(reach.mark())):
+    with senders(1, lambda: reach.lost(reach.begin())):
         assert hanging.wait(20)
         told: list[bool] = []
-        with senders(1, lambda: told.append(reach.lost(reach.mark()))):
+        with senders(1, lambda: told.append(reach.lost(reach.begin()))):
             time.sleep(0.1)
             assert told == []
-            reach.answered()
+            reach.answered(reach.begin())
         assert told == [False]
         let_go.set()
+
+
+def test_an_answer_that_is_late_to_be_noted_vouches_for_nothing_after_it() -> None:
+    """On a busy machine a thread may note its answer when the service is gone already."""
+    hanging, let_go = threading.Event(), threading.Event()
+    answers = iter(["gone", None])
+
+    def probe() -> str | None:
+        hanging.set()
+        assert let_go.wait(20)
+        return next(answers)
+
+    reach = Reach(probe, threading.Event(), lambda: None, lambda: 0.0)
+    told: list[bool] = []
+    late, first, second = reach.begin(), reach.begin(), reach.begin()
+    with senders(1, lambda: told.append(reach.lost(first))):
+        assert hanging.wait(20)
+        with senders(1, lambda: told.append(reach.lost(second))):
+            time.sleep(0.1)
+            reach.answered(late)
+            time.sleep(0.2)
+            assert told == []
+            let_go.set()
+    assert told == [True, True]
 
 
 def test_where_a_probe_has_failed_nobody_pays_though_others_are_answered() -> None:
@@ -185,12 +209,12 @@ def test_where_a_probe_has_failed_nobody_pays_though_others_are_answered() -> No
     bench = Bench()
     reach = bench.reach
     told: list[bool] = []
-    with senders(1, lambda: told.append(reach.lost(reach.mark()))):
+    with senders(1, lambda: told.append(reach.lost(reach.begin()))):
         while not reach.fault:
             time.sleep(0.001)
-        with senders(1, lambda: told.append(reach.lost(reach.mark()))):
+        with senders(1, lambda: told.append(reach.lost(reach.begin()))):
             for _ in range(10):
-                reach.answered()
+                reach.answered(reach.begin())
                 time.sleep(0.02)
             assert told == []
             bench.service.back.set()
@@ -201,7 +225,7 @@ def test_senders_that_are_to_stop_wait_for_nothing() -> None:
     bench = Bench()
     reach = bench.reach
     told: list[bool] = []
-    mark = reach.mark()
+    mark = reach.begin()
     with senders(3, lambda: told.append(reach.lost(mark))):
         assert bench.service.asked.wait(20)
         bench.stopped.set()
@@ -218,4 +242,4 @@ def test_where_no_probe_can_be_sent_that_is_the_senders_end() -> None:
     reach = Reach(probe, threading.Event(), lambda: None, lambda: 0.0)
     for _ in range(2):
         with pytest.raises(Fatal, match="No client"):
-            reach.lost(reach.mark())
+            reach.lost(reach.begin())
