@@ -85,6 +85,8 @@ class BarsView:
         if frame.message and frame.message != self._message:
             self._message = frame.message
             self.say(frame.message)
+        if frame.lead:
+            self.say(frame.lead)
         self._bars.figures = _Figures([visible(figure) for figure in frame.figures], frame.keep)
         self._bars.update(
             self._task,

@@ -23,7 +23,7 @@ class Frame:
 
     `left` is the estimate of the seconds to come. Where there is little room, the last `keep` of the figures
     are the ones to show. An `urgent` frame is shown even where frames are shown
-    seldom; a `message` once.
+    seldom; a `message` once. The `lead` are lines that stay above what is shown of progress, if any is.
     """
 
     title: str
@@ -35,6 +35,7 @@ class Frame:
     message: str = ""
     urgent: bool = False
     keep: int = 0
+    lead: str = ""
 
     @property
     def share(self) -> float | None:

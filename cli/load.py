@@ -3,10 +3,11 @@
 import argparse
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from cli import exits, frames, logs, resume, signals, streams, summary, view
+from cli import exits, frames, logs, plan, resume, signals, streams, summary, view
 from cli.exits import Ending
+from loader.capacity import Plan
 from loader.config import ConnectionConfig, LoadConfig, parse_types
 from loader.errors import BadOption, LoaderError
 from loader.model import ProgressEvent, Summary
@@ -64,6 +65,9 @@ def config_of(options: argparse.Namespace) -> LoadConfig:
         restart=options.restart,
         window_size=options.window_size,
         limit=options.limit,
+        max_wcu=options.max_wcu,
+        dry_run=options.dry_run,
+        price_per_million=options.price_per_million,
     )
 
 
@@ -100,7 +104,8 @@ def load(
     def on_event(event: ProgressEvent) -> None:
         nonlocal latest
         latest = event
-        shown.show(frame_of(event))
+        frame = frame_of(event)
+        shown.show(frame if event.plan is None else replace(frame, lead=_lead(event.plan)))
 
     def last(signal_name: str) -> None:
         signals.tell(signal_name) if farewell is None else farewell(signal_name, latest)
@@ -113,10 +118,15 @@ def load(
     return Outcome(exits.of_summary(done), done)
 
 
+def _lead(plan_: Plan) -> str:
+    return "\n".join(["The plan, as a sample of the rows tells:", *plan.lines(plan_)])
+
+
 def report(outcome: Outcome, *, as_json: bool, asked: Summary, command: str) -> None:
     """Say how it ended: sentences to standard error, the figures to standard output."""
     ending, done = outcome.ending, outcome.summary
-    hint = None if done is None or done.complete else resume.hint(ending.reason, command)
+    goes_on = done is not None and not done.complete and not done.dry_run
+    hint = resume.hint(ending.reason, command) if goes_on else None
     if ending.message:
         streams.complain(ending.message)
     if done is not None:
@@ -135,8 +145,8 @@ def _farewell(options: argparse.Namespace) -> Farewell:
 
     def farewell(signal_name: str, event: ProgressEvent | None) -> None:
         ending = exits.of_signal(signal_name)
-        hint = resume.hint(ending.reason, command)
-        streams.complain_at_once(f"{ending.message} {hint}")
+        hint = None if asked.dry_run else resume.hint(ending.reason, command)
+        streams.complain_at_once(f"{ending.message} {hint}" if hint else ending.message)
         if options.json:
             done = summary.cut_off(asked, event, signal_name)
             streams.put_at_once(summary.as_json(done, ending, hint))
@@ -149,4 +159,5 @@ def _command() -> str:
 
 
 def _asked(options: argparse.Namespace) -> Summary:
-    return summary.blank((*options.csv, *options.source), options.table, options.mode)
+    asked = summary.blank((*options.csv, *options.source), options.table, options.mode)
+    return replace(asked, dry_run=options.dry_run, max_wcu=options.max_wcu)

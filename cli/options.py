@@ -109,6 +109,24 @@ def add_table(parser: CommandParser) -> None:
     )
 
 
+def add_plan(parser: CommandParser) -> None:
+    plan = parser.add_argument_group("plan")
+    plan.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="do everything but the writes, and print the plan: rows, duplicates, rejects, item sizes, write "
+        "units, what limits the load, how long it will take and what it costs. Nothing is written and no "
+        "checkpoint is touched; rejected rows are named, and go to a file where --rejects names one",
+    )
+    plan.add_argument(
+        "--price-per-million",
+        type=values.price("--price-per-million"),
+        metavar="P",
+        help="the price of a million write units in the table's region, in any currency: the plan then tells "
+        "the cost in money, replicas included",
+    )
+
+
 def add_types(to: Group) -> None:
     to.add_argument(
         "--types",

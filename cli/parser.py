@@ -15,6 +15,7 @@ from cli.options import (
     add_log,
     add_number,
     add_output,
+    add_plan,
     add_progress,
     add_source,
     add_table,
@@ -35,7 +36,7 @@ SIGNALS = (
     ("143", "terminated (SIGTERM)"),
 )
 OF_LOAD = (
-    ("0", "every row was written, or superseded by a later row with its key"),
+    ("0", "every row was written (with --dry-run: would be), or superseded by a later row with its key"),
     ("1", "finished, and some rows were rejected"),
     REFUSED,
     ("3", "stopped by --max-rejects, or because everything was being rejected"),
@@ -124,6 +125,7 @@ def _load(verbs: _Verbs) -> CommandParser:
             "  ddbload load data.csv --table people\n"
             "  ddbload load 'part-*.csv' -t people -r eu-west-1 --types age=N,active=BOOL\n"
             "  ddbload load data.csv -t people --max-rejects 1% --json\n"
+            "  ddbload load data.csv -t people --dry-run --price-per-million 0.625\n"
             "  ddbload load data.csv -t people --endpoint-url http://127.0.0.1:8000\n"
         ),
         exit_statuses=OF_LOAD,
@@ -161,6 +163,12 @@ def _load(verbs: _Verbs) -> CommandParser:
         "--max-retries",
         "how often an item that got no answer, or a failing one, is tried again before it is rejected; "
         "throttles do not count; default: no limit while the table makes progress",
+    )
+    add_number(
+        writing,
+        "--max-wcu",
+        "write units a second that all workers together use at most, those of indexes included; default: "
+        "what the table takes",
     )
     writing.add_argument(
         "--transport",
@@ -219,6 +227,7 @@ def _load(verbs: _Verbs) -> CommandParser:
         "default: 1GiB, less where memory is short",
     )
 
+    add_plan(parser)
     add_output(
         parser,
         "; its numbers are of all runs of a load that was continued, but for seconds, items_per_second and "

@@ -28,6 +28,8 @@ class PlainView:
             self.say(frame.message)
         if self._quiet:
             return
+        if frame.lead:
+            self.say(frame.lead)
         # A view may show one thing after another, and each has a clock of its own.
         if self._next is None or frame.seconds + INTERVAL < self._next:
             self._next = frame.seconds + INTERVAL

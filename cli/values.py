@@ -28,6 +28,17 @@ def seconds(option: str) -> Callable[[str], float]:
     return read
 
 
+def price(option: str) -> Callable[[str], float]:
+    """An amount of money, in no particular currency."""
+
+    def read(text: str) -> float:
+        if len(text) > _LONGEST or not re.fullmatch(r"\d+(\.\d*)?|\.\d+", text, re.ASCII):
+            raise BadOption(f"{option} {_shown(text)}: give a price, such as 0.625.")
+        return float(text)
+
+    return read
+
+
 def size(option: str) -> Callable[[str], int]:
     """Bytes, such as `64MiB`."""
 

@@ -52,7 +52,9 @@ class LoadConfig:
 
     `transport` says who signs and sends requests: the loader itself, with a boto3 client behind for what is
     unusual (`fast`), or that client alone (`boto3`). `late_write_grace` is how long the next window waits
-    when an attempt of the one before got no answer, since such a write may still be applied.
+    when an attempt of the one before got no answer, since such a write may still be applied. `max_wcu` bounds
+    the write units a second of all workers together. A `dry_run` does everything but the writes;
+    `price_per_million` is the price of a million write units, in whatever currency.
     """
 
     sources: tuple[str, ...]
@@ -74,6 +76,9 @@ class LoadConfig:
     limit: int | None = None
     late_write_grace: float = 10.0
     shard_records: int | None = None
+    max_wcu: int | None = None
+    dry_run: bool = False
+    price_per_million: float | None = None
 
     def __post_init__(self) -> None:
         if not self.sources:
@@ -89,6 +94,9 @@ class LoadConfig:
         _at_least("--limit", self.limit, 0)
         _at_least("--window-size", self.window_size, MIN_WINDOW_SIZE)
         _at_least("shard_records", self.shard_records, 1)
+        _at_least("--max-wcu", self.max_wcu, 1)
+        if self.price_per_million is not None and not _is_duration(self.price_per_million):
+            raise BadOption(f"--price-per-million {self.price_per_million}: give a price, 0 or more.")
         if not _is_duration(self.late_write_grace):
             raise BadOption(f"late_write_grace {self.late_write_grace}: give a number of seconds, 0 or more.")
         if not isinstance(self.max_rejects, RejectLimit | None):

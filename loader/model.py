@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from loader.capacity import Limit, Plan, WriteCapacity
+
 # --- the file -----------------------------------------------------------------------------------
 
 
@@ -89,8 +91,9 @@ class KeySchema:
 @dataclass(frozen=True, slots=True)
 class IndexDescription:
     """
-    A secondary index. A local one (`local`) shares the table's partition key, and its entries count
-    towards the size of the item. `projection` is ALL, KEYS_ONLY or INCLUDE (then `included` names them).
+    A secondary index. A local one (`local`) shares the table's partition key and its capacity, and its
+    entries count towards the size of the item. `projection` is ALL, KEYS_ONLY or INCLUDE (then `included`
+    names them).
     """
 
     name: str
@@ -99,13 +102,15 @@ class IndexDescription:
     range_keys: tuple[KeyPart, ...]
     projection: str
     included: tuple[str, ...] = ()
+    capacity: WriteCapacity = field(default_factory=WriteCapacity)
 
 
 @dataclass(frozen=True, slots=True)
 class TableDescription:
     """
-    What DescribeTable tells. `created` is epoch seconds as text; capacities are write units a second, the one
-    of an on-demand table a limit that its owner has set.
+    What DescribeTable tells. `created` is epoch seconds as text; `stream` the view type of an enabled stream,
+    else ""; `replicas` the regions of others; `ttl` the attribute of an enabled time to live, "" where there
+    is none and None where the service did not say. `item_count` and `size_bytes` are some hours old.
     """
 
     name: str
@@ -116,9 +121,12 @@ class TableDescription:
     status: str
     key: KeySchema
     indexes: tuple[IndexDescription, ...] = ()
-    provisioned_write_units: int | None = None
-    on_demand_write_units: int | None = None
+    capacity: WriteCapacity = field(default_factory=WriteCapacity)
     item_count: int = 0
+    size_bytes: int = 0
+    stream: str = ""
+    replicas: tuple[str, ...] = ()
+    ttl: str | None = None
 
 
 # --- rows that cannot become items --------------------------------------------------------------
@@ -263,11 +271,16 @@ class ProgressEvent:
     bytes_total: int
     workers: int
     message: str = ""
+    plan: Plan | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """How a load ended; the JSON summary of the command line is made of it."""
+    """
+    How a load ended; the JSON summary of the command line is made of it. `limits` are what it ran into, most
+    often first; `index_units` write units by index; `plan` is what a dry run found, and None otherwise. Of a
+    dry run `written` are the items that would be.
+    """
 
     table: str
     source: tuple[str, ...]
@@ -283,3 +296,8 @@ class Summary:
     errors: tuple[str, ...] = ()
     resume_hint: str | None = None
     reject_codes: Mapping[str, int] = field(default_factory=dict)
+    limits: tuple[Limit, ...] = ()
+    index_units: Mapping[str, float] = field(default_factory=dict)
+    plan: Plan | None = None
+    dry_run: bool = False
+    max_wcu: int | None = None

@@ -28,6 +28,7 @@ from loader.edges.target import Target
 from loader.engines.builder import Builder, BuildRules
 from loader.engines.delivery import Delivery, Settler
 from loader.engines.outcomes import Outcomes
+from loader.engines.refusals import RefusalLog
 from loader.engines.windows import Cutter, Place, WindowIndex
 from loader.model import Dialect, KeyPart, KeySchema, ShardTask, TableDescription
 from perf import harness
@@ -100,7 +101,10 @@ class Street:
         self._outcomes = Outcomes(threading.Event().set)
         self._builder = Builder(self._source, BuildRules(self._schema, self._dialect), self._outcomes)
         in_flight = _BytesInFlight()
-        self._settler = Settler(RetryPolicy(), key, self._outcomes, self._builder, in_flight.account)
+        refusals = RefusalLog(key)
+        self._settler = Settler(
+            RetryPolicy(), key, self._outcomes, self._builder, in_flight.account, refusals
+        )
         credentials = Credentials("test", "test")
         self._target = _target(sink, credentials)
         self._start = self._target.request_start()

@@ -1,6 +1,8 @@
 """What an item weighs by DynamoDB's rules, alone and with its entries in local indexes."""
 
-from collections.abc import Sequence
+import binascii
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from loader.decisions.numbers import stored_size
 from loader.decisions.schema import ColumnRule, ItemSchema
@@ -8,6 +10,9 @@ from loader.model import IndexDescription
 
 ITEM_LIMIT = 409_600
 """The most bytes an item may have, names and values, its entries in local indexes included."""
+
+# A list or a map counts so many bytes of its own.
+_NESTED = 3
 
 
 class ItemSizer:
@@ -47,6 +52,28 @@ def value_size(rule: ColumnRule, text: str) -> int:
     if rule.type == "BOOL":
         return 1
     return len(text.encode())
+
+
+def stored_value_size(value: Mapping[str, Any]) -> int:
+    """Bytes of a value in DynamoDB JSON (`{"N": "5"}`), its name left out. Raises ValueError for no type."""
+    for type_, content in value.items():
+        if type_ == "S":
+            return len(content) if content.isascii() else len(content.encode())
+        if type_ == "N":
+            return stored_size(content)
+        if type_ in ("BOOL", "NULL"):
+            return 1
+        if type_ == "B":
+            return len(binascii.a2b_base64(content))
+        if type_ in ("SS", "NS", "BS"):
+            return sum(stored_value_size({type_[0]: each}) for each in content)
+        if type_ == "L":
+            return _NESTED + sum(1 + stored_value_size(each) for each in content)
+        if type_ == "M":
+            return _NESTED + sum(
+                1 + len(name.encode()) + stored_value_size(each) for name, each in content.items()
+            )
+    raise ValueError(f"{value!r} is no value in DynamoDB JSON")
 
 
 def _entry(index: IndexDescription, schema: ItemSchema) -> tuple[tuple[int, ...], tuple[int, ...]] | None:

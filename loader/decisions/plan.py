@@ -93,6 +93,16 @@ def sort_window(indexes: list[ChunkIndex]) -> SortedWindow:
     return SortedWindow(keys, bits, starts, sizes)
 
 
+def repeats(window: SortedWindow) -> int:
+    """How many entries follow one with the same hash, so most likely with the same key."""
+    bits = np.uint64(window.bits)
+    count = 0
+    for start in range(0, len(window), _PIECE):
+        hashes = window.keys[start : start + _PIECE + 1] >> bits
+        count += int(np.count_nonzero(hashes[1:] == hashes[:-1]))
+    return count
+
+
 def entries(window: SortedWindow) -> Iterator[NDArray[np.void]]:
     """The sorted index as arrays of ENTRY, a piece at a time: there is no second copy of it in memory."""
     low = np.uint64((1 << window.bits) - 1)

@@ -20,14 +20,14 @@ class RetryPolicy:
     Times in seconds; `max_retries` None is no limit.
 
     After failures the wait may grow long, since what is broken is not mended by asking. Under throttles it
-    stays short: capacity comes back every second, and a sender asleep past the end of a throttle leaves
-    capacity unused, while one request per sender in a few seconds is no burden to anyone.
+    stays short: capacity comes back every second, a sender asleep past the end of a throttle leaves capacity
+    unused, and how much is asked of the table is bounded elsewhere (pacing.py).
     """
 
     max_retries: int | None = None
     base: float = 0.05
     failure_cap: float = 20.0
-    throttle_cap: float = 5.0
+    throttle_cap: float = 1.0
     denial_base: float = 1.0
     max_denials: int = 3
 

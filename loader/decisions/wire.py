@@ -6,8 +6,8 @@ A reply is judged here and nowhere else, from its raw bytes: botocore's parser t
 """
 
 import zlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -30,10 +30,12 @@ class Written:
     A success: `unprocessed` are the items (DynamoDB JSON) handed back, all others are in the table.
 
     `write_units` is what the service says it charged, indexes included; 0.0 if it does not say.
+    `index_units` are those of each index, local ones too, by its name; empty if it does not say.
     """
 
     unprocessed: tuple[Mapping[str, Any], ...]
     write_units: float
+    index_units: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +154,7 @@ and outside of strings DynamoDB JSON has no such name.
 _END_TOTAL = b'}}]},"ReturnConsumedCapacity":"TOTAL"}'
 _END_PER_INDEX = b'}}]},"ReturnConsumedCapacity":"INDEXES"}'
 _QUOTED_LENGTH = 200
+_INDEX_KINDS = ("GlobalSecondaryIndexes", "LocalSecondaryIndexes")
 
 
 def join_items(items: Sequence[bytes]) -> bytes:
@@ -185,7 +188,10 @@ def read_reply(reply: Reply, table: str) -> Answer:
     unprocessed = _items_of(result["UnprocessedItems"], table)
     if unprocessed is None:
         return _unreadable(reply, "its UnprocessedItems are not puts to this table")
-    return Written(unprocessed, _write_units(result.get("ConsumedCapacity")))
+    consumed = result.get("ConsumedCapacity")
+    # Only reported, never acted on: a server that leaves it out or gets it wrong has still written.
+    entries = [entry for entry in consumed if isinstance(entry, dict)] if isinstance(consumed, list) else []
+    return Written(unprocessed, _write_units(entries), _index_units(entries))
 
 
 def read_result(reply: Reply, member: str) -> dict[str, Any] | Failure:
@@ -243,11 +249,23 @@ def _items_of(unprocessed: object, table: str) -> tuple[Mapping[str, Any], ...] 
     return tuple(items)
 
 
-def _write_units(consumed: object) -> float:
-    # Only reported, never acted on: a server that leaves it out or gets it wrong has still written.
-    entries = consumed if isinstance(consumed, list) else []
-    units = [entry.get("CapacityUnits") for entry in entries if isinstance(entry, dict)]
+def _write_units(entries: Iterable[Mapping[str, Any]]) -> float:
+    units = [entry.get("CapacityUnits") for entry in entries]
     return float(sum(unit for unit in units if isinstance(unit, int | float)))
+
+
+def _index_units(entries: Iterable[Mapping[str, Any]]) -> dict[str, float]:
+    sums: dict[str, float] = {}
+    for entry in entries:
+        for kind in _INDEX_KINDS:
+            of_kind = entry.get(kind)
+            if not of_kind or not isinstance(of_kind, dict):
+                continue
+            for name, capacity in of_kind.items():
+                units = capacity.get("CapacityUnits") if isinstance(capacity, dict) else None
+                if isinstance(units, int | float):
+                    sums[name] = sums.get(name, 0.0) + units
+    return sums
 
 
 def _unreadable(reply: Reply, why: str) -> Transient:

@@ -2,11 +2,12 @@
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnContext
 from typing import Generic, TypeVar
 
+from loader.capacity import Flow, Measures, Refusals
 from loader.decisions.index import ChunkIndex
 from loader.edges.clients import Credentials
 from loader.errors import LoaderError
@@ -28,7 +29,18 @@ class FreshCredentials:
     serial: int
 
 
-ToWorker = IndexTask | ShardTask | Drain | FreshCredentials
+@dataclass(frozen=True, slots=True)
+class Share:
+    """
+    From now on this many write units a second, and at most `batch` of them in one request, but for a single
+    item that takes more. None is no limit.
+    """
+
+    rate: float | None = None
+    batch: float | None = None
+
+
+ToWorker = IndexTask | ShardTask | Drain | FreshCredentials | Share
 
 # --- from a worker ------------------------------------------------------------------------------
 
@@ -47,7 +59,8 @@ class Report:
 
     Both are of the same moment, so adding them up never counts a row twice. `given_up` are the
     unfinished shards of a worker that was told to drain, `senders` the threads that write, `fault` what
-    stands between the worker and the service, which it waits for then.
+    stands between the worker and the service, which it waits for then. `flow`, `refusals` and `measures` are
+    sums since the worker began. Of `refusals` None is as before; `measures` are made in a dry run only.
     """
 
     finished: tuple[ShardOutcome, ...]
@@ -55,6 +68,9 @@ class Report:
     given_up: tuple[ShardOutcome, ...] = ()
     senders: int = 0
     fault: str = ""
+    flow: Flow = field(default_factory=Flow)
+    refusals: Refusals | None = None
+    measures: Measures = field(default_factory=Measures)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from loader.capacity import WriteCapacity
 from loader.decisions.retry import Attempt, Resend, RetryPolicy, decide
 from loader.decisions.wire import (
     STALE_CREDENTIALS,
@@ -33,9 +34,11 @@ _DESCRIBE_LIMITS = _Limits(
     RetryPolicy(max_retries=2, base=0.1, failure_cap=1.0, throttle_cap=1.0, max_denials=0), throttles=10
 )
 # A scan has read much before anything goes wrong, and may be of a table with few read units.
-_SCAN_LIMITS = _Limits(RetryPolicy(max_retries=8, max_denials=0), throttles=200)
+_SCAN_LIMITS = _Limits(RetryPolicy(max_retries=8, throttle_cap=5.0, max_denials=0), throttles=200)
 
 Item = dict[str, dict[str, Any]]
+
+_SET_UNITS = "WriteCapacityUnits"
 
 
 class Caller(Protocol):
@@ -63,6 +66,23 @@ def describe(client: Caller, name: str) -> TableDescription:
     if table.status not in ("ACTIVE", "UPDATING"):
         raise BadTable(f"{_place(client, name)} is {table.status}. It can be loaded once it is ACTIVE.")
     return table
+
+
+def time_to_live(client: Caller, name: str) -> str | None:
+    """
+    The attribute of the table's time to live; "" where it is off, and None where that cannot be found out:
+    not every server knows of it, and not everybody may ask. It is asked for once, since no load waits for it.
+    """
+    try:
+        answer = _try(client, "DescribeTimeToLive", {"TableName": name}, "TimeToLiveDescription")
+    except BadConnection:
+        return None
+    if not isinstance(answer, dict):
+        return None
+    told = _member(answer, "TimeToLiveDescription")
+    if told.get("TimeToLiveStatus") in ("ENABLED", "ENABLING"):
+        return _text(told.get("AttributeName")) or None
+    return "" if told.get("TimeToLiveStatus") in ("DISABLED", "DISABLING") else None
 
 
 def scan(client: Caller, name: str, segment: int, segments: int) -> Iterator[list[Item]]:
@@ -141,27 +161,64 @@ def _place(client: Caller, table: str) -> str:
 def _description(table: Mapping[str, Any], name: str, endpoint: str) -> TableDescription:
     types = {each["AttributeName"]: each["AttributeType"] for each in table["AttributeDefinitions"]}
     hashes, ranges = _key_parts(table, types)
-    billing = table.get("BillingModeSummary", {}).get("BillingMode")
-    units = table.get("ProvisionedThroughput", {}).get("WriteCapacityUnits")
+    on_demand = _member(table, "BillingModeSummary").get("BillingMode") == "PAY_PER_REQUEST"
+    arn = _text(table.get("TableArn"))
+    stream = _member(table, "StreamSpecification")
     return TableDescription(
         name=name,
-        arn=table.get("TableArn", ""),
-        id=table.get("TableId", ""),
+        arn=arn,
+        id=_text(table.get("TableId")),
         created=str(table.get("CreationDateTime", "")),
         endpoint=endpoint,
         status=table["TableStatus"],
         key=KeySchema(hashes[0], ranges[0] if ranges else None),
-        indexes=tuple(_indexes(table, types)),
-        # An on-demand table's setting is 0.
-        provisioned_write_units=units if units and billing != "PAY_PER_REQUEST" else None,
-        on_demand_write_units=_limit(table.get("OnDemandThroughput", {}).get("MaxWriteRequestUnits")),
-        item_count=table.get("ItemCount", 0),
+        indexes=tuple(_indexes(table, types, on_demand)),
+        capacity=_capacity(table, on_demand),
+        item_count=_count(table.get("ItemCount")) or 0,
+        size_bytes=_count(table.get("TableSizeBytes")) or 0,
+        stream=_text(stream.get("StreamViewType")) if stream.get("StreamEnabled") is True else "",
+        replicas=tuple(_replicas(table, arn)),
     )
 
 
-def _limit(units: int | None) -> int | None:
-    # -1 takes a limit away.
-    return units if units and units > 0 else None
+def _capacity(described: Mapping[str, Any], on_demand: bool) -> WriteCapacity:
+    """Of a table or of a global index."""
+    # An on-demand table's setting is 0.
+    provisioned = None if on_demand else _count(_member(described, "ProvisionedThroughput").get(_SET_UNITS))
+    # Of a provisioned one it tells what the setting could be raised to, not what is allowed now.
+    warm = _member(described, "WarmThroughput") if provisioned is None else {}
+    return WriteCapacity(
+        provisioned=provisioned,
+        # -1 takes a limit away.
+        maximum=_count(_member(described, "OnDemandThroughput").get("MaxWriteRequestUnits")),
+        warm=_count(warm.get("WriteUnitsPerSecond")),
+        warm_reads=_count(warm.get("ReadUnitsPerSecond")),
+    )
+
+
+def _replicas(table: Mapping[str, Any], arn: str) -> Iterator[str]:
+    """Regions of the others: a global table names itself among its replicas."""
+    own = arn.split(":")[3] if arn.count(":") >= 4 else ""
+    found = table.get("Replicas")
+    for replica in found if isinstance(found, list) else ():
+        region = _text(replica.get("RegionName")) if isinstance(replica, Mapping) else ""
+        if region and region != own:
+            yield region
+
+
+def _member(described: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """Servers leave out what they do not have, or say null."""
+    found = described.get(name)
+    return found if isinstance(found, Mapping) else {}
+
+
+def _count(value: object) -> int | None:
+    """A number above 0."""
+    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
 
 
 def _key_parts(
@@ -177,11 +234,13 @@ def _key_parts(
     return of("HASH"), of("RANGE")
 
 
-def _indexes(table: Mapping[str, Any], types: Mapping[str, str]) -> Iterator[IndexDescription]:
+def _indexes(
+    table: Mapping[str, Any], types: Mapping[str, str], on_demand: bool
+) -> Iterator[IndexDescription]:
     for member, local in (("LocalSecondaryIndexes", True), ("GlobalSecondaryIndexes", False)):
         for index in table.get(member) or ():
             hash_keys, range_keys = _key_parts(index, types)
-            projection = index.get("Projection", {})
+            projection = _member(index, "Projection")
             yield IndexDescription(
                 name=index["IndexName"],
                 local=local,
@@ -189,4 +248,5 @@ def _indexes(table: Mapping[str, Any], types: Mapping[str, str]) -> Iterator[Ind
                 range_keys=range_keys,
                 projection=projection.get("ProjectionType", "ALL"),
                 included=tuple(projection.get("NonKeyAttributes") or ()),
+                capacity=WriteCapacity() if local else _capacity(index, on_demand),
             )

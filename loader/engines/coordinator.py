@@ -6,7 +6,10 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
 
+from loader.capacity import Plan, Refusals
 from loader.config import LoadConfig
+from loader.decisions.limits import index_units_of, limits_of
+from loader.decisions.pacing import first_pace
 from loader.edges.events import (
     ChunkIndexed,
     Crashed,
@@ -19,10 +22,14 @@ from loader.edges.events import (
     NeedCredentials,
     Report,
 )
+from loader.engines.budget import Budget
+from loader.engines.deaths import Deaths
 from loader.engines.pipeline import WindowBegins, WindowEnds
+from loader.engines.planning import Planner
 from loader.engines.pool import Died, WorkerPool
 from loader.engines.prepare import Prepared, prepare
 from loader.engines.renewal import Renewal
+from loader.engines.stop import Stop as Stop
 from loader.errors import (
     EverythingRejected,
     LoaderError,
@@ -30,7 +37,6 @@ from loader.errors import (
     Stalled,
     Stopped,
     TooManyRejects,
-    WorkerFailed,
 )
 from loader.model import IndexTask, Phase, ProgressEvent, ShardOutcome, ShardTask, Summary
 
@@ -41,28 +47,10 @@ TICK = 0.1
 RESUME_HINT = "Give the same command again to continue where it stopped; with --restart it begins anew."
 SOURCE_SECONDS = 5.0
 """How often the files are looked at: a load of hours shall not find out at its end that one has changed."""
-DEATHS = 3
-"""A shard that this many workers died of is not tried again."""
 DRAIN_SECONDS = 60.0
 """How long requests in flight may take to come to their end; a second signal does not wait."""
 END_SECONDS = 5.0
 """The same when the load cannot go on anyway."""
-
-
-class Stop:
-    """Asks a load to drain; safe to use in a signal handler and from other threads."""
-
-    def __init__(self) -> None:
-        self._reason: str | None = None
-
-    def request(self, reason: str) -> None:
-        """`reason` is the signal's name, or what else the summary shall say."""
-        if self._reason is None:
-            self._reason = reason
-
-    @property
-    def requested(self) -> str | None:
-        return self._reason
 
 
 def run_load(
@@ -92,16 +80,19 @@ class _Load:
         self._began = time.monotonic()
         self._ledger = prepared.ledger
         self._pipeline = prepared.pipeline(self._began)
+        self._planner = Planner(prepared)
+        self._refusals: dict[int, Refusals] = {}
         self._pool: WorkerPool | None = None
-        self._deaths: dict[IndexTask | ShardTask, int] = {}
-        self._crash = ""
+        self._deaths = Deaths()
+        self._budget = Budget(
+            first_pace(prepared.table.capacity, prepared.config.max_wcu), prepared.workers, self._began
+        )
         self._phase = Phase.INDEXING
         self._last_change = self._began
         self._last_rows = -1
         self._next_tick = self._began
         self._next_source_check = self._began + SOURCE_SECONDS
         self._renewal = Renewal(prepared.session)
-        self._idle_deaths = 0
         self._threads = prepared.threads
         # Workers that wait for the service to come back.
         self._cut_off: set[int] = set()
@@ -188,6 +179,8 @@ class _Load:
         self._prepared.source.check_unchanged()
         if isinstance(change, WindowBegins):
             self._ledger.window_begins(change.window)
+            if (plan := self._planner.begins(change.window)) is not None:
+                self._on_event(self._event(plan=plan))
         else:
             self._ledger.window_ends(change.window)
 
@@ -196,7 +189,9 @@ class _Load:
             first = self._pipeline.next_task(0)
             if first is None:
                 return
-            self._pool = WorkerPool(self._prepared.worker_setup, self._prepared.workers)
+            self._pool = WorkerPool(
+                lambda: self._prepared.worker_setup(self._budget.first_share()), self._prepared.workers
+            )
             self._pool.give(next(self._pool.free()), first)
         for worker in self._pool.free():
             shards = sum(isinstance(task, ShardTask) for task in worker.open)
@@ -224,7 +219,7 @@ class _Load:
                 raise message.error
             case Crashed():
                 _log.error("A worker met a bug:\n%s", message.traceback)
-                self._crash = f"A worker met a bug: {message.traceback.strip().splitlines()[-1]}"
+                self._deaths.crash = f"A worker met a bug: {message.traceback.strip().splitlines()[-1]}"
             case Died():
                 self._replace(number, message)
             case NeedCredentials():
@@ -237,9 +232,13 @@ class _Load:
     def _take_report(self, number: int, report: Report) -> None:
         assert self._pool is not None
         self._threads = max(self._threads, report.senders)
+        self._budget.hear(number, report.flow, time.monotonic())
+        self._planner.hear(number, report.measures)
+        if report.refusals is not None:
+            self._refusals[number] = report.refusals
         self._note_outage(number, report.fault)
         for outcome in report.finished:
-            self._idle_deaths = 0
+            self._deaths.work_goes_on()
             self._pool.settle(number, partial(_is_shard, outcome))
             self._pipeline.shard_done(outcome.shard, unanswered=outcome.unanswered)
             self._ledger.shard_done(outcome)
@@ -264,16 +263,8 @@ class _Load:
         self._prepared.source.check_unchanged()
         self._ledger.underway(number, None)
         self._cut_off.discard(number)
-        self._idle_deaths += not death.open
-        if self._idle_deaths >= DEATHS:
-            raise WorkerFailed(f"{DEATHS} worker processes in a row died with nothing to do. {self._crash}")
-        for task in death.open:
-            self._deaths[task] = self._deaths.get(task, 0) + 1
-            if self._deaths[task] >= DEATHS:
-                raise WorkerFailed(
-                    f"{DEATHS} worker processes died at {_named(task)}, the last with status {death.status}. "
-                    f"{self._crash or 'Nothing is known of why: perhaps memory ran out.'}"
-                )
+        self._budget.forget(number)
+        self._deaths.count(death)
         _log.warning("A worker process died (status %s); its work goes to a new one.", death.status)
         self._pipeline.give_back(death.open)
         self._pool.start_one()
@@ -283,12 +274,16 @@ class _Load:
     def _tick(self) -> None:
         now = time.monotonic()
         counts = self._ledger.tally.counts
-        if counts.rows != self._last_rows or not self._writing():
+        # The load's own pacing is no stall.
+        if counts.rows != self._last_rows or not self._writing() or self._budget.waits:
             self._last_rows, self._last_change = counts.rows, now
         if now < self._next_tick:
             return
         self._next_tick = now + TICK
         self._hand_down(self._renewal.poll(now))
+        if self._pool is not None:
+            for number, share in self._budget.shares(now).items():
+                self._pool.tell(number, share)
         if now >= self._next_source_check:
             self._next_source_check = now + SOURCE_SECONDS
             self._prepared.source.check_unchanged()
@@ -329,7 +324,7 @@ class _Load:
             )
         self._on_event(self._event())
 
-    def _event(self, message: str = "") -> ProgressEvent:
+    def _event(self, message: str = "", plan: Plan | None = None) -> ProgressEvent:
         return ProgressEvent(
             phase=self._phase,
             seconds=time.monotonic() - self._began,
@@ -339,6 +334,7 @@ class _Load:
             bytes_total=self._prepared.source.total if self._prepared.config.limit is None else 0,
             workers=len(self._pool) if self._pool is not None else 0,
             message=message,
+            plan=plan,
         )
 
     # --- the end --------------------------------------------------------------------------------
@@ -361,9 +357,13 @@ class _Load:
         self, *, complete: bool = False, interrupted: str | None = None, rejects: str | None = None
     ) -> Summary:
         prepared, tally = self._prepared, self._ledger.tally
+        config = prepared.config
+        if config.dry_run and (config.rejects is None or not complete):
+            # Nobody asked for them, or they go with the run.
+            rejects = None
         return Summary(
             table=prepared.table.name,
-            source=prepared.config.sources,
+            source=config.sources,
             mode="processes",
             counts=tally.counts,
             resumed=self._ledger.resumed,
@@ -374,8 +374,13 @@ class _Load:
             interrupted=interrupted,
             complete=complete,
             errors=tuple(self._ledger.errors),
-            resume_hint=None if complete else RESUME_HINT,
+            resume_hint=None if complete or config.dry_run else RESUME_HINT,
             reject_codes=dict(tally.codes),
+            limits=limits_of(self._refusals.values()),
+            index_units=index_units_of(self._refusals.values()),
+            plan=self._planner.found(tally.counts) if complete else None,
+            dry_run=config.dry_run,
+            max_wcu=config.max_wcu,
         )
 
 
@@ -389,9 +394,3 @@ def _is_shard(outcome: ShardOutcome, task: IndexTask | ShardTask) -> bool:
 
 def _is_chunk(indexed: ChunkIndexed, task: IndexTask | ShardTask) -> bool:
     return isinstance(task, IndexTask) and (task.window, task.chunk) == (indexed.window, indexed.chunk)
-
-
-def _named(task: IndexTask | ShardTask) -> str:
-    if isinstance(task, ShardTask):
-        return f"shard {task.shard} of window {task.window}"
-    return f"the index of bytes {task.start:,} to {task.stop:,}"

@@ -24,6 +24,7 @@ from loader.decisions.tally import ALL_REFUSED_BATCHES
 from loader.decisions.wire import UNREADABLE, Answer, Throttled, Transient, Written
 from loader.engines.builder import Builder
 from loader.engines.outcomes import Outcomes
+from loader.engines.refusals import RefusalLog
 from loader.errors import ConnectionFault, EverythingRejected
 from loader.model import Counts, KeySchema, Problem, RejectCode
 
@@ -46,9 +47,11 @@ class Settler:
         outcomes: Outcomes,
         builder: Builder,
         on_bytes: Callable[[int], None],
+        refusals: RefusalLog,
     ) -> None:
         self.policy = policy
         self.key = key
+        self.refusals = refusals
         self._outcomes = outcomes
         self._builder = builder
         self._on_bytes = on_bytes
@@ -111,7 +114,8 @@ class Delivery:
     and waits as long as that says; the shells of threads and of an event loop differ in nothing else.
 
     What a success handed back as unprocessed, when nothing else of the batch is still to do, ends up in
-    `left`, to go first into the sender's next batch, as try `attempt`.
+    `left`, to go first into the sender's next batch, as try `attempt`. No reason comes with such items: when
+    it is time to learn one, one of them goes once more by itself, for a refusal of that is told why.
     """
 
     def __init__(self, settler: Settler, batch: Batch, attempt: Attempt) -> None:
@@ -119,8 +123,16 @@ class Delivery:
         self.left: Sequence[Item] = ()
         self._settler = settler
         self._parts = [batch]
+        self._asked = False
+        self._urgent = False
+        self._owed = 0.0
         self._refused = False
         self._wrote = False
+
+    @property
+    def urgent(self) -> bool:
+        """Whether the next part goes to learn a reason: should it wait, there may be none any more."""
+        return self._urgent
 
     def next_part(self) -> Batch | None:
         """The next request; None when there is none."""
@@ -137,7 +149,15 @@ class Delivery:
         [0, 1); `in_outage`: the try fell into one. Raises Fatal, or EverythingRejected, where nothing more
         can be written.
         """
+        owed, self._owed, self._urgent = self._owed, 0.0, False
+        return max(owed, self._settle(part, answer, random, in_outage=in_outage))
+
+    def _settle(
+        self, part: Batch, answer: Answer | ConnectionFault, random: float, *, in_outage: bool
+    ) -> float:
         answer, rest = self._read(part, answer)
+        if isinstance(answer, Written) and answer.index_units:
+            self._settler.refusals.charged(answer.index_units)
         if self.attempt.failures != part.failures:
             self.attempt = replace(self.attempt, failures=part.failures)
         decision = decide(
@@ -180,6 +200,10 @@ class Delivery:
         # A 5xx or an odd reply counts too: something on the way, or in the service, gave up waiting.
         unanswered = answer.sent if isinstance(answer, ConnectionFault) else isinstance(answer, Transient)
         self._settler.took(part, counts, unanswered=unanswered)
+        if isinstance(answer, Throttled):
+            self._settler.refusals.throttled(answer, part.items)
+        elif isinstance(answer, Written):
+            self._settler.refusals.unprocessed(answer.unprocessed)
         if isinstance(answer, Written) and len(rest) < len(part):
             left = {(item.shard, item.entry) for item in rest}
             self._settler.wrote([item for item in part.items if (item.shard, item.entry) not in left])
@@ -190,7 +214,7 @@ class Delivery:
     ) -> float:
         match decision:
             case Resend():
-                return self._again(decision, rest, answer)
+                return self._again(decision, part, rest, answer)
             case Split():
                 self._parts.extend(halves(part.items))
             case Reject(code=RejectCode.UNKNOWN_OUTCOME):
@@ -202,15 +226,36 @@ class Delivery:
                 raise decision.error
         return 0.0
 
-    def _again(self, decision: Resend, rest: Sequence[Item], answer: Answer | ConnectionFault) -> float:
+    def _again(
+        self, decision: Resend, part: Batch, rest: Sequence[Item], answer: Answer | ConnectionFault
+    ) -> float:
         _log.debug("%d items: %s; again in %.2f s", len(rest), _told(answer), decision.wait)
         failed = decision.attempt.failures > self.attempt.failures
         self.attempt = decision.attempt
-        if isinstance(answer, Written) and not self._parts:
-            self.left = rest
-        else:
+        if self._parts or not isinstance(answer, Written | Throttled):
             self._add(_failed_once_more(rest) if failed else rest)
+        elif self._asked:
+            # The one that went by itself, or what took its place: now it waits with the others.
+            self.left = [*rest, *self.left]
+        elif isinstance(answer, Throttled):
+            self._add(rest)
+        elif len(part) > 1 and self._settler.refusals.asks():
+            return self._ask(rest, decision.wait)
+        else:
+            self.left = rest
         return decision.wait
+
+    def _ask(self, rest: Sequence[Item], wait: float) -> float:
+        """
+        The largest item by itself, and at once: another, or a little later, would rather be taken, and
+        nothing learned. What was to be waited comes behind it.
+        """
+        self._asked = self._urgent = True
+        self._owed = wait
+        largest = max(rest, key=lambda item: len(item.json))
+        self._add([largest])
+        self.left = [item for item in rest if item is not largest]
+        return 0.0
 
     def _give_up(self, items: Sequence[Item], problem: Problem) -> None:
         """The items that were tried most are rejects; the others get their further tries."""

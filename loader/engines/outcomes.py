@@ -2,8 +2,9 @@
 
 import threading
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
+from loader.capacity import Flow
 from loader.decisions.batch import Item, Share
 from loader.edges.events import Report
 from loader.model import Counts, Reject, ShardOutcome, ShardTask
@@ -33,14 +34,6 @@ class _OpenShard:
         )
 
 
-@dataclass(slots=True)
-class Flow:
-    """Items written, and items refused or handed back for want of capacity."""
-
-    written: int = 0
-    throttled: int = 0
-
-
 class Outcomes:
     """
     The accounts of a worker. Every row is entered exactly once: as written, duplicate or rejected.
@@ -56,7 +49,8 @@ class Outcomes:
         self._open: dict[int, _OpenShard] = {}
         self._finished: list[ShardOutcome] = []
         self._closed: list[int] = []
-        self._flow = Flow()
+        self._written = 0
+        self._throttled = 0
 
     def begin(self, task: ShardTask) -> None:
         with self._lock:
@@ -90,7 +84,7 @@ class Outcomes:
         """
         with self._lock:
             self._open[shard].others += counts
-            self._flow.throttled += throttled
+            self._throttled += throttled
         self._on_change()
 
     def unanswered(self, shares: Iterable[Share]) -> None:
@@ -105,7 +99,7 @@ class Outcomes:
         """
         with self._changed:
             for shard, items, older in shares:
-                self._flow.written += items
+                self._written += items
                 state = self._open[shard]
                 state.written += items
                 state.older += older
@@ -121,9 +115,9 @@ class Outcomes:
         self._settle(item.shard, Counts(duplicates=superseded))
 
     def flow(self) -> Flow:
-        """Since the worker began."""
+        """Items since the worker began; their write units are counted elsewhere."""
         with self._lock:
-            return replace(self._flow)
+            return Flow(written=self._written, throttled=self._throttled)
 
     def report(self) -> Report:
         """Finished shards not reported before, and the sum over the open ones, of the same moment."""

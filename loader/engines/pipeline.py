@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from loader.decisions.index import ChunkIndex
-from loader.decisions.plan import LineTable, cut_shards, entries, sort_window
+from loader.decisions.plan import LineTable, cut_shards, entries, repeats, sort_window
 from loader.edges.spool import Spool
 from loader.engines.windows import Cutter, Place, WindowIndex
 from loader.errors import SourceChanged
@@ -17,7 +17,10 @@ BUSY_SHARDS = 2
 
 @dataclass(slots=True)
 class OpenWindow:
-    """A window whose shards can be written. `unanswered`: a write of it may still be applied late."""
+    """
+    A window whose shards can be written. `unanswered`: a write of it may still be applied late. `repeats` are
+    the records whose key, most likely, another one of it has too and comes first with.
+    """
 
     number: int
     begin: Place
@@ -27,6 +30,7 @@ class OpenWindow:
     todo: deque[ShardTask]
     out: dict[int, ShardTask] = field(default_factory=dict)
     unanswered: bool = False
+    repeats: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,4 +185,5 @@ class Pipeline:
             indexing.records,
             lines,
             deque(ShardTask(number, shard, *bounds, spool) for shard, bounds in enumerate(shards)),
+            repeats=repeats(window),
         )

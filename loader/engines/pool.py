@@ -20,6 +20,7 @@ from loader.edges.events import (
     FromWorker,
     QueueReader,
     QueueWriter,
+    Share,
     ToWorker,
     one_way_queue,
 )
@@ -152,6 +153,12 @@ class WorkerPool:
 
     def broadcast(self, message: Drain | FreshCredentials) -> None:
         for worker in self._workers.values():
+            self._put(worker, message)
+
+    def tell(self, number: int, message: Share) -> None:
+        """Nobody hears it where that worker has gone."""
+        worker = self._workers.get(number)
+        if worker is not None:
             self._put(worker, message)
 
     def events(self, timeout: float) -> Iterator[tuple[int, FromWorker | Died]]:

@@ -6,6 +6,7 @@ import os
 import secrets
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 
 from loader.config import WINDOW_SIZE, LoadConfig
 from loader.decisions.checkpoint import Head, Resume, SourceFile, printable
@@ -16,6 +17,7 @@ from loader.decisions.schema import ItemSchema, build_schema
 from loader.decisions.senders import FIRST, MOST
 from loader.edges import machine
 from loader.edges.clients import Session, open_session
+from loader.edges.events import Share
 from loader.edges.journal import JOURNAL, LOCK, Journal, default_state_dir, make_state_directory, state_name
 from loader.edges.lock import FileLock, require_own_at
 from loader.edges.reject_names import default_path, part_path
@@ -24,9 +26,10 @@ from loader.edges.source import Source
 from loader.edges.spool import Spool
 from loader.edges.staged import StagedJournal
 from loader.edges.sweep import sweep
-from loader.edges.table import describe
+from loader.edges.table import describe, time_to_live
 from loader.edges.target import Target
 from loader.engines.builder import BuildRules
+from loader.engines.dry_run import open_books, temporary_directory
 from loader.engines.ledger import Ledger
 from loader.engines.pipeline import Pipeline
 from loader.engines.windows import Cutter, Place
@@ -70,27 +73,32 @@ class Prepared:
     threads: int
     cores: tuple[int, ...]
 
-    def worker_setup(self) -> WorkerSetup:
+    def worker_setup(self, share: Share) -> WorkerSetup:
         """For a worker that is started now: credentials are those of this moment."""
-        head = self.head
         return WorkerSetup(
             files=self.source.files,
-            build=BuildRules(self.schema, head.dialect, head.winner, head.include_superseded),
+            build=self.build_rules(),
             factory=replace(self.session.factory(self.config.threads or MOST), target=self.target),
             retry=RetryPolicy(max_retries=self.config.max_retries),
             write=WriterRules(
                 table=self.table.name,
                 key=self.table.key,
-                per_index=bool(self.table.indexes),
+                indexes=self.table.indexes,
                 threads=self.threads,
                 adapts=self.config.threads is None,
                 batch_size=self.config.batch_size,
+                share=share,
                 serial=self.session.serial,
             ),
-            seed=head.seed,
+            seed=self.head.seed,
             log_level=logging.getLogger("loader").getEffectiveLevel(),
             cores=self.cores,
+            dry_run=self.config.dry_run,
         )
+
+    def build_rules(self) -> BuildRules:
+        head = self.head
+        return BuildRules(self.schema, head.dialect, head.winner, head.include_superseded)
 
     def pipeline(self, now: float) -> Pipeline:
         """The windows that are still to be written; `now` is monotonic seconds."""
@@ -122,10 +130,29 @@ def prepare(config: LoadConfig, stack: ExitStack) -> Prepared:
     session = open_session(config.connection)
     with session.factory(1).table_client() as client:
         table = describe(client, config.table)
+        table = replace(table, ttl=time_to_live(client, table.name))
         target = client.target(table.name) if config.transport == "fast" else None
     schema = build_schema(table, source.header, config.types, source.files[0].identity.shown)
-    workers = config.workers or _default_workers(source.total, table)
+    workers = config.workers or _default_workers(source.total, table, config.max_wcu)
     now = _head(config, table, source, dialect, workers)
+    prepared = partial(
+        Prepared,
+        config=config,
+        session=session,
+        table=table,
+        source=source,
+        schema=schema,
+        target=target,
+        workers=workers,
+        threads=config.threads or FIRST,
+        cores=_cores(),
+    )
+    if config.dry_run:
+        if now.rejects:
+            _require_apart(now.rejects, source, None)
+        directory = temporary_directory(config.state_dir, stack)
+        books = Ledger(source, *open_books(now, source, directory, stack), None)
+        return prepared(head=now, resume=None, late_writes=False, ledger=books, spool=Spool(directory))
     directory, lock = _locked_directory(
         config.state_dir or default_state_dir(os.environ),
         state_name(table.endpoint, table.arn, [span.identity.path for span in source.files]),
@@ -169,21 +196,12 @@ def prepare(config: LoadConfig, stack: ExitStack) -> Prepared:
     stack.callback(journal.close)
     if start.discards is not None and not in_place:
         _discard(start.discards)
-    return Prepared(
-        config=config,
-        session=session,
-        table=table,
-        source=source,
-        schema=schema,
+    return prepared(
         head=head,
         resume=resume,
         late_writes=late_writes,
-        target=target,
         ledger=Ledger(source, journal, rejects, resume),
         spool=Spool(directory),
-        workers=workers,
-        threads=config.threads or FIRST,
-        cores=_cores(),
     )
 
 
@@ -196,10 +214,10 @@ def _cores() -> tuple[int, ...]:
     return cores[first:] + cores[:first]
 
 
-def _default_workers(source_bytes: int, table: TableDescription) -> int:
+def _default_workers(source_bytes: int, table: TableDescription, max_wcu: int | None) -> int:
     """No more than there are processors for, rows for, and capacity for as far as it is known."""
-    units = table.provisioned_write_units or table.on_demand_write_units
-    fed = machine.cpus() if units is None else -(-units // UNITS_A_WORKER)
+    known = [units for units in (table.capacity.provisioned, table.capacity.maximum, max_wcu) if units]
+    fed = -(-min(known) // UNITS_A_WORKER) if known else machine.cpus()
     return max(1, min(machine.cpus(), source_bytes // BYTES_A_WORKER, fed))
 
 

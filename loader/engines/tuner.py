@@ -6,10 +6,10 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from loader.capacity import Flow
 from loader.decisions.cores import better_core
 from loader.decisions.senders import Sample, Senders
 from loader.edges import machine
-from loader.engines.outcomes import Flow
 
 INTERVAL = 0.25
 """Seconds between two looks at the senders."""
@@ -92,6 +92,7 @@ class Tuner:
                 seconds,
                 now.written - before.written,
                 now.throttled - before.throttled,
+                now.held - before.held,
                 self._pool.waiting(),
             )
         )

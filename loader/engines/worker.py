@@ -9,6 +9,8 @@ import threading
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 
+from loader.capacity import Measures, Refusals
+from loader.decisions.batch import Batch
 from loader.decisions.bugs import trace
 from loader.decisions.index import index_chunk
 from loader.decisions.retry import RetryPolicy
@@ -28,11 +30,14 @@ from loader.edges.events import (
     NeedCredentials,
     QueueReader,
     QueueWriter,
+    Report,
+    Share,
     ToWorker,
 )
 from loader.edges.source import Source
 from loader.edges.spool import read_entries
 from loader.engines.builder import Builder, BuildRules, Draining
+from loader.engines.measuring import Measurer
 from loader.engines.outcomes import Outcomes
 from loader.engines.tuner import Tuner
 from loader.engines.writer import Writer, WriterRules
@@ -49,7 +54,8 @@ class WorkerSetup:
     """
     Everything a worker is made of; picklable, and nothing in it is open.
 
-    `cores` are those that workers may keep to, one each; none: they run anywhere.
+    `cores` are those that workers may keep to, one each; none: they run anywhere. In a `dry_run` batches are
+    measured, and nothing is sent.
     """
 
     files: tuple[FileSpan, ...]
@@ -60,6 +66,7 @@ class WorkerSetup:
     seed: int
     log_level: int
     cores: tuple[int, ...] = ()
+    dry_run: bool = False
 
 
 def run_worker(setup: WorkerSetup, slot: int, tasks: Connection, events: Connection) -> None:
@@ -119,6 +126,7 @@ class _Worker:
         self._events = events
         self._todo: queue.SimpleQueue[IndexTask | ShardTask | None] = queue.SimpleQueue()
         self._failure: FromWorker | None = None
+        self._told: Refusals | None = None
         self._reporter = Coalescer(self._report)
         self._outcomes = Outcomes(self._reporter.happened)
         self._source = Source.reopen(setup.files, setup.build.schema.header)
@@ -132,11 +140,12 @@ class _Worker:
             self._builder,
             on_failure=self._fail,
             on_denied=self._ask_for_credentials,
-            on_outage=self._reporter.happened,
+            on_change=self._reporter.happened,
         )
+        self._measurer = Measurer(setup.write.key, setup.write.indexes) if setup.dry_run else None
         self._tuner = Tuner(
             self._writer,
-            self._outcomes.flow,
+            lambda: self._outcomes.flow() + self._writer.flow(),
             self._fail,
             adapts=setup.write.adapts,
             core=core,
@@ -149,6 +158,7 @@ class _Worker:
             self._tuner.start()
             # Last: where threads are few, these are the ones that can be fewer.
             self._writer.resize(self._setup.write.threads)
+            self._reporter.happened()
             while (task := self._todo.get()) is not None:
                 if isinstance(task, IndexTask):
                     self._index(task)
@@ -175,8 +185,21 @@ class _Worker:
         self._outcomes.begin(task)
         entries = read_entries(task.spool, task.start, task.stop)
         for batch in self._builder.batches(task.shard, entries, self._setup.write.batch_size):
-            self._writer.submit(batch)
+            if self._measurer is None:
+                self._writer.submit(batch)
+            else:
+                self._measure(self._measurer, batch)
+        if self._measurer is not None:
+            self._measurer.shard_ends()
         self._outcomes.built(task.shard)
+
+    def _measure(self, measurer: Measurer, batch: Batch) -> None:
+        """Instead of sending it: its rows would be written."""
+        if self._writer.draining():
+            raise Draining
+        self._outcomes.under_way(batch.shares)
+        measurer.add(batch)
+        self._outcomes.written(batch.shares)
 
     def _listen(self) -> None:
         """Messages that cannot wait until the builder has time."""
@@ -194,6 +217,8 @@ class _Worker:
                 except Exception as error:
                     # It ends the load, but whoever listens has to hear of that too.
                     self._fail(error)
+            elif isinstance(message, Share):
+                self._writer.take_share(message)
             else:
                 self._todo.put(message)
 
@@ -216,16 +241,26 @@ class _Worker:
     def _report(self) -> None:
         # A coordinator that is gone is the listener's business; a report to it is nobody's.
         with contextlib.suppress(BrokenPipeError):
-            writer = self._writer
-            self._events.put(replace(self._outcomes.report(), senders=writer.senders, fault=writer.fault))
+            self._events.put(self._with_news(self._outcomes.report()))
+
+    def _with_news(self, report: Report) -> Report:
+        writer = self._writer
+        refusals, told = writer.refusals(), self._told
+        self._told = refusals
+        return replace(
+            report,
+            senders=writer.senders,
+            fault=writer.fault,
+            flow=self._outcomes.flow() + writer.flow(),
+            refusals=None if refusals is told else refusals,
+            measures=Measures() if self._measurer is None else self._measurer.report(),
+        )
 
     def _end(self) -> None:
         self._tuner.close()
         self._writer.join()
         self._reporter.close()
-        report = replace(
-            self._outcomes.final_report(), senders=self._writer.senders, fault=self._writer.fault
-        )
+        report = self._with_news(self._outcomes.final_report())
         if isinstance(self._failure, Crashed):
             # Another worker does these shards anew, and tells of every row of them.
             report = replace(report, given_up=())

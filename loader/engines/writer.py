@@ -6,21 +6,26 @@ import queue
 import random
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
+from loader.capacity import Flow, Refusals
 from loader.decisions.batch import Batch, Item, fill
 from loader.decisions.outage import PROBE, unreached
 from loader.decisions.retry import Attempt, RetryPolicy
+from loader.decisions.units import Cost
 from loader.decisions.wire import Answer, Reply, read_reply, request_body
 from loader.edges.clients import Credentials
+from loader.edges.events import Share
 from loader.engines.builder import Builder, Draining
 from loader.engines.delivery import Delivery, Settler
 from loader.engines.denial import Denial
 from loader.engines.outcomes import Outcomes
+from loader.engines.pacer import Pacer
 from loader.engines.reach import Reach
+from loader.engines.refusals import RefusalLog
 from loader.errors import ConnectionFault, Fatal
-from loader.model import KeySchema
+from loader.model import IndexDescription, KeySchema
 
 _log = logging.getLogger(__name__)
 
@@ -46,17 +51,18 @@ class Transport(Protocol):
 @dataclass(frozen=True, slots=True)
 class WriterRules:
     """
-    `per_index`: ask for the write units of each index, which costs a larger reply. `threads` are the senders
-    to begin with; `adapts`: there may be more or fewer of them later. `serial` is the number of the first
-    credentials.
+    With `indexes` the write units of each are asked for, which costs a larger reply. `threads` are the
+    senders to begin with; `adapts`: there may be more or fewer of them later. `share` is the part of the rate
+    that this worker begins with, `serial` the number of the first credentials.
     """
 
     table: str
     key: KeySchema
-    per_index: bool
+    indexes: tuple[IndexDescription, ...]
     threads: int
     adapts: bool
     batch_size: int
+    share: Share = field(default_factory=Share)
     serial: int = 0
 
 
@@ -67,7 +73,7 @@ class Writer:
     A sender that is throttled waits, with what it could not write in its hands: so fewer requests are under
     way as long as the table takes less. `on_failure` is called, by each sender that meets it, with an error
     after which nothing can be written; `on_denied` with the number of credentials that are refused;
-    `on_outage` when an outage begins and when it ends.
+    `on_change` when something but an outcome is to be told: an outage, or a wait for the share of the rate.
     """
 
     def __init__(
@@ -80,17 +86,19 @@ class Writer:
         *,
         on_failure: Callable[[BaseException], None],
         on_denied: Callable[[int], None],
-        on_outage: Callable[[], None],
+        on_change: Callable[[], None],
     ) -> None:
         self._transport = transport
         self._rules = rules
         self._outcomes = outcomes
-        self._settler = Settler(policy, rules.key, outcomes, builder, self._account)
+        self._refusals = RefusalLog(rules.key, rules.indexes)
+        self._settler = Settler(policy, rules.key, outcomes, builder, self._account, self._refusals)
         self._denial = Denial(rules.serial, on_denied)
         self._on_failure = on_failure
         self._random = random.Random()
         self._draining = threading.Event()
-        self._reach = Reach(self._probe, self._draining, on_outage, self._random.random)
+        self._reach = Reach(self._probe, self._draining, on_change, self._random.random)
+        self._pacer = Pacer(rules.share, Cost.guess(len(rules.indexes)), self._draining, on_change)
         self._queue: queue.SimpleQueue[Batch | None] = queue.SimpleQueue()
         # For the builder to wait on, and what it waits for.
         self._room = threading.Condition()
@@ -151,6 +159,18 @@ class Writer:
         self._transport.use(credentials)
         self._denial.heard(serial)
 
+    def take_share(self, share: Share) -> None:
+        """Ask no more of the table than this, from now on."""
+        self._pacer.take_share(share)
+
+    def flow(self) -> Flow:
+        """Write units asked of the table, and the time that batches waited for their share."""
+        return self._pacer.flow()
+
+    def refusals(self) -> Refusals:
+        """The same object until there is something new."""
+        return self._refusals.report()
+
     def waiting(self) -> bool:
         """Batches lie ready that no sender has taken."""
         return not self._queue.empty()
@@ -174,6 +194,7 @@ class Writer:
         """Let the requests in flight come to their end, and send nothing more."""
         self._draining.set()
         self._denial.stop()
+        self._pacer.stop()
         for _ in self._threads:
             self._queue.put(None)
         with self._room:
@@ -198,10 +219,17 @@ class Writer:
                 if self._is_surplus():
                     self._queue.put(batch)
                     return
+                batch, rest = self._pacer.cut(batch)
+                if rest is not None:
+                    self._queue.put(rest)
                 delivery = Delivery(self._settler, batch, attempt)
                 while part := delivery.next_part():
+                    units = self._pacer.take(part, at_once=delivery.urgent)
+                    if self.draining():
+                        raise Draining
                     serial, denials = self._denial.serial, delivery.attempt.denials
                     answer, in_outage = self._try(part)
+                    self._pacer.settle(part, units, answer)
                     wait = delivery.answered(part, answer, self._random.random(), in_outage=in_outage)
                     if delivery.attempt.denials > denials:
                         self._denial.wait(serial)
@@ -256,7 +284,7 @@ class Writer:
 
     def _ask(self, part: Batch) -> Answer | ConnectionFault:
         rules = self._rules
-        body = request_body(rules.table, (part.json,), per_index=rules.per_index)
+        body = request_body(rules.table, (part.json,), per_index=bool(rules.indexes))
         try:
             return read_reply(self._transport.send(body), rules.table)
         except ConnectionFault as fault:

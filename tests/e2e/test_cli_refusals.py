@@ -143,7 +143,7 @@ def test_a_batch_too_large(server: Server) -> None:
 
 
 def test_an_option_there_is_not(server: Server) -> None:
-    assert "--dry-run" in refused(server, "good.csv", "-t", "people", "--dry-run")
+    assert "--dry-rum" in refused(server, "good.csv", "-t", "people", "--dry-rum")
 
 
 def test_no_credentials(server: Server) -> None:

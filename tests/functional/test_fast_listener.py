@@ -29,7 +29,7 @@ def setup_for(url: str, path: Path) -> WorkerSetup:
         build=BuildRules(build_schema(table, header, {})),
         factory=replace(factory(url), target=target_at(url)),
         retry=RetryPolicy(),
-        write=WriterRules("cities", key, per_index=False, threads=1, adapts=False, batch_size=25),
+        write=WriterRules("cities", key, indexes=(), threads=1, adapts=False, batch_size=25),
         seed=1,
         log_level=logging.WARNING,
     )

@@ -9,9 +9,10 @@ from typing import Any
 import orjson
 import pytest
 
+from loader.capacity import WriteCapacity
 from loader.decisions.wire import Reply
 from loader.edges.clients import ClientFactory, Credentials, TableClient
-from loader.edges.table import describe, scan
+from loader.edges.table import describe, scan, time_to_live
 from loader.errors import BadConnection, BadTable
 from loader.model import IndexDescription, KeyPart, KeySchema, TableDescription
 from tests.functional.raw_server import (
@@ -87,7 +88,10 @@ def test_a_table_on_demand_with_a_partition_key_alone(client: TableClient) -> No
         endpoint=client.endpoint,
         status="ACTIVE",
         key=KeySchema(KeyPart("id", "S")),
+        # What is warm differs from server to server.
+        capacity=found.capacity,
     )
+    assert (found.capacity.provisioned, found.capacity.maximum) == (None, None)
     assert found.arn.endswith(f":table/{name}")
     assert before - 2 <= float(found.created) <= time.time() + 2
 
@@ -102,7 +106,7 @@ def test_a_provisioned_table_with_indexes_of_both_kinds(client: TableClient) -> 
     )
     found = describe(client, name)
     assert found.key == KeySchema(KeyPart("id", "N"), KeyPart("at", "S"))
-    assert found.provisioned_write_units == 7
+    assert found.capacity == WriteCapacity(provisioned=7)
     indexes = {index.name: index for index in found.indexes}
     assert indexes == {
         "by-size": IndexDescription(
@@ -114,9 +118,16 @@ def test_a_provisioned_table_with_indexes_of_both_kinds(client: TableClient) -> 
             indexes["by-size"].included,
         ),
         "by-city": IndexDescription(
-            "by-city", False, (KeyPart("city", "S"),), (KeyPart("age", "N"),), "KEYS_ONLY"
+            "by-city",
+            False,
+            (KeyPart("city", "S"),),
+            (KeyPart("age", "N"),),
+            "KEYS_ONLY",
+            capacity=WriteCapacity(provisioned=7),
         ),
-        "by-blob": IndexDescription("by-blob", False, (KeyPart("blob", "B"),), (), "ALL"),
+        "by-blob": IndexDescription(
+            "by-blob", False, (KeyPart("blob", "B"),), (), "ALL", capacity=WriteCapacity(provisioned=7)
+        ),
     }
     assert sorted(indexes["by-size"].included) == ["a", "b"]
 
@@ -238,6 +249,98 @@ def test_a_description_is_asked_for_again_after_a_throttle_and_a_fault() -> None
         status="ACTIVE",
         key=KeySchema(KeyPart("id", "S")),
     )
+
+
+def test_what_a_table_and_its_index_take_on_demand(server: Server) -> None:
+    server.create_table("warm", "id:S", gsis={"by-city": "city:S"}, warm=9000, on_demand_max=7000)
+    server.set_description(
+        "warm",
+        {
+            "GlobalSecondaryIndexes": [
+                {
+                    "IndexName": "by-city",
+                    "WarmThroughput": {"WriteUnitsPerSecond": 5, "ReadUnitsPerSecond": 6},
+                }
+            ]
+        },
+    )
+    with client_for(server.endpoint) as client:
+        found = describe(client, "warm")
+    assert (found.capacity.provisioned, found.capacity.maximum, found.capacity.warm) == (None, 7000, 9000)
+    (index,) = found.indexes
+    assert (index.capacity.provisioned, index.capacity.warm, index.capacity.warm_reads) == (None, 5, 6)
+
+
+def test_what_a_load_would_set_off(server: Server) -> None:
+    server.create_table("global", "id:S", stream="KEYS_ONLY")
+    server.set_description(
+        "global",
+        {
+            "TableArn": "arn:aws:dynamodb:eu-west-1:1:table/global",
+            "TableSizeBytes": 123,
+            "ItemCount": 4,
+            "Replicas": [{"RegionName": name} for name in ("eu-west-1", "us-east-1", "ap-south-1")],
+        },
+    )
+    with client_for(server.endpoint) as client:
+        found = describe(client, "global")
+    assert (found.stream, found.replicas) == ("KEYS_ONLY", ("us-east-1", "ap-south-1"))
+    assert (found.item_count, found.size_bytes) == (4, 123)
+
+
+@pytest.mark.parametrize("odd", [None, [], "x", -1, True, {}, [None], [{}], [{"RegionName": 5}]])
+def test_odd_members_of_a_description_are_taken_for_nothing(odd: object) -> None:
+    names = (
+        "BillingModeSummary",
+        "ProvisionedThroughput",
+        "OnDemandThroughput",
+        "WarmThroughput",
+        "StreamSpecification",
+        "Replicas",
+        "ItemCount",
+        "TableSizeBytes",
+    )
+    described = {**orjson.loads(TABLE.partition(b"\r\n\r\n")[2])["Table"], **dict.fromkeys(names, odd)}
+    answer = json_reply(200, {"Table": described})
+    with raw_server(lambda request: answer) as server, client_for(server.url) as client:
+        found = describe(client, "cities")
+    assert found.capacity == WriteCapacity()
+    assert (found.item_count, found.size_bytes, found.stream, found.replicas) == (0, 0, "", ())
+
+
+# --- time to live -------------------------------------------------------------------------------
+
+
+def test_the_attribute_of_a_time_to_live(server: Server) -> None:
+    with client_for(server.endpoint) as client:
+        name = create(client, "id:S")
+        assert time_to_live(client, name) == ""
+        server.set_time_to_live(name, "expires")
+        assert time_to_live(client, name) == "expires"
+
+
+def test_other_servers_tell_of_no_time_to_live_or_nothing(client: TableClient) -> None:
+    assert not time_to_live(client, create(client, "id:S"))
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        error_reply("AccessDeniedException"),
+        error_reply("UnknownOperationException"),
+        error_reply("ThrottlingException"),
+        error_reply("InternalServerError", status=500),
+        http_reply(200, b"<html>"),
+        json_reply(200, {"TimeToLiveDescription": None}),
+        json_reply(200, {"TimeToLiveDescription": {"TimeToLiveStatus": "ENABLED"}}),
+        RESET,
+    ],
+)
+def test_a_time_to_live_that_cannot_be_found_out_is_asked_for_once(answer: bytes) -> None:
+    with raw_server(lambda request: answer) as server:
+        with client_for(server.url) as client:
+            assert time_to_live(client, "cities") is None
+        assert len(server.requests) == 1
 
 
 # --- scan ---------------------------------------------------------------------------------------

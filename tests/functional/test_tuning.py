@@ -12,13 +12,13 @@ from pathlib import Path
 import orjson
 import pytest
 
+from loader.capacity import Flow
 from loader.config import RECORD_LIMIT
 from loader.decisions.senders import FIRST, MOST
 from loader.decisions.wire import Reply
 from loader.edges import machine
 from loader.edges.table import describe
 from loader.engines.coordinator import Stop
-from loader.engines.outcomes import Flow
 from loader.engines.tuner import INTERVAL, Tuner
 from tests.loads import load, write_csv
 from tests.server.client import ROOT, Server, start
@@ -88,24 +88,22 @@ def tune(flow: Callable[[], Flow], *, adapts: bool, disturbances: int = 0) -> li
     return pool.sizes
 
 
-def test_a_throttled_worker_has_fewer_senders() -> None:
+def rising() -> Callable[[], Flow]:
     began = time.monotonic()
+    return lambda: Flow(written=int(1e5 * (time.monotonic() - began)))
 
-    def flow() -> Flow:
-        done = int(1000 * (time.monotonic() - began))
-        return Flow(written=10 * done, throttled=done)
 
-    assert tune(flow, adapts=True)[0] == FIRST * 3 // 4
+def test_a_worker_whose_batches_wait_for_senders_has_more() -> None:
+    assert tune(rising(), adapts=True)[0] == 2 * FIRST
+
+
+def test_a_worker_whose_batches_wait_for_their_share_has_not() -> None:
+    written = rising()
+    assert tune(lambda: written() + Flow(held=time.monotonic() / 2), adapts=True) == []
 
 
 def test_what_comes_out_of_an_outage_changes_nothing() -> None:
-    began = time.monotonic()
-
-    def flow() -> Flow:
-        return Flow(written=1, throttled=int(1000 * (time.monotonic() - began)))
-
-    assert tune(flow, adapts=True, disturbances=0) != []
-    assert tune(flow, adapts=True, disturbances=1) == []
+    assert tune(rising(), adapts=True, disturbances=1) == []
 
 
 def test_a_worker_that_does_not_adapt_is_left_alone() -> None:
@@ -212,4 +210,4 @@ class Described:
     [({"MaxWriteRequestUnits": 5_000}, 5_000), ({"MaxWriteRequestUnits": -1}, None), ({}, None)],
 )
 def test_the_limit_of_an_on_demand_table(throughput: dict[str, int], limit: int | None) -> None:
-    assert describe(Described(throughput), "people").on_demand_write_units == limit
+    assert describe(Described(throughput), "people").capacity.maximum == limit

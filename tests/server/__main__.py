@@ -10,6 +10,7 @@ import time
 
 import orjson
 
+from tests.server.capacity import Capacity
 from tests.server.faults import FaultPlan
 from tests.server.listener import serve
 from tests.server.state import Settings, State
@@ -19,7 +20,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.server", description=__doc__)
     parser.add_argument("--port", type=int, default=0, help="0, the default, takes a free one")
     parser.add_argument("--faults", type=_fault_plan, default=FaultPlan(), metavar="JSON")
-    parser.add_argument("--wcu", type=float, metavar="N", help="write units a second for each table")
+    limits = parser.add_mutually_exclusive_group()
+    limits.add_argument("--wcu", type=float, metavar="N", help="write units a second for each table")
+    limits.add_argument("--capacity", type=_capacity, metavar="JSON", help="the Capacity of each table")
     parser.add_argument("--log-writes", action="store_true", help="keep every applied put, in order")
     parser.add_argument("--count-only", action="store_true", help="count items in place of keeping them")
     parser.add_argument(
@@ -32,6 +35,13 @@ def build_parser() -> argparse.ArgumentParser:
 def _fault_plan(text: str) -> FaultPlan:
     try:
         return FaultPlan.from_json(orjson.loads(text))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _capacity(text: str) -> Capacity:
+    try:
+        return Capacity.from_json(orjson.loads(text))
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
 
@@ -65,6 +75,7 @@ def main() -> None:
         log_writes=options.log_writes,
         keep_items=not options.count_only,
         order_by=options.order_by,
+        capacity=options.capacity,
     )
     # Requests make many short-lived containers and no cycles; looking for cycles often is waste.
     gc.set_threshold(100_000, 50, 100)

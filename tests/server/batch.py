@@ -14,7 +14,7 @@ from tests.server.limits import partition_value, value_text
 from tests.server.message import HTML, Reply
 from tests.server.parameters import capacity_wanted, consumed_capacity, read_parameters
 from tests.server.state import State
-from tests.server.writes import Applied, Write, apply_writes, read_batch
+from tests.server.writes import Applied, Write, apply_or_refuse, apply_writes, read_batch
 
 _KNOWN = frozenset({"RequestItems", "ReturnConsumedCapacity"})
 _UNAVAILABLE = b"<html><body><h1>503 Service Unavailable</h1></body></html>"
@@ -34,7 +34,7 @@ def batch_write_item(state: State, caller: Caller, body: bytes) -> Reply:
     if fault is not None:
         state.stats.faults[fault.value] += 1
         return _fail(state, fault, writes, wanted)
-    return _succeed(state, _apply(state, writes), [], wanted)
+    return _succeed(state, apply_or_refuse(state, writes), [], wanted)
 
 
 def _stop(state: State, barred: tuple[str, Any] | None) -> None:
@@ -46,17 +46,6 @@ def _stop(state: State, barred: tuple[str, Any] | None) -> None:
 
 def _partition_text(write: Write) -> str:
     return value_text(partition_value(write.key))
-
-
-def _apply(state: State, writes: list[Write]) -> Applied:
-    """As apply_writes, but a batch of which nothing fits is refused."""
-    applied = apply_writes(state, writes)
-    if applied.left and not applied.done:
-        state.stats.metered_requests += 1
-        table = applied.left[0].table
-        raise throttled("ProvisionedThroughputExceededException", table.arn)
-    state.stats.metered_items += len(applied.left)
-    return applied
 
 
 def _succeed(state: State, applied: Applied, held_back: list[Write], wanted: str) -> Reply:
@@ -90,7 +79,7 @@ def _fail(state: State, fault: Fault, writes: list[Write], wanted: str) -> Reply
             held_back = [writes[place] for place in chosen]
             faults.random.shuffle(held_back)
             rest = [write for place, write in enumerate(writes) if place not in chosen]
-            return _succeed(state, _apply(state, rest), held_back, wanted)
+            return _succeed(state, apply_or_refuse(state, rest), held_back, wanted)
         case Fault.THROTTLE:
             code, reason = faults.draw_throttle()
             table = writes[0].table
@@ -121,7 +110,7 @@ def _fail(state: State, fault: Fault, writes: list[Write], wanted: str) -> Reply
             true_body = _body(nothing, writes, wanted)
             return Reply(200, _body(nothing, [], wanted), crc=zlib.crc32(true_body))
         case Fault.SLOW:
-            reply = _succeed(state, _apply(state, writes), [], wanted)
+            reply = _succeed(state, apply_or_refuse(state, writes), [], wanted)
             reply.delay = faults.plan.slow_seconds
             return reply
         case Fault.LATE:

@@ -15,7 +15,10 @@ from typing import Any
 
 import orjson
 
+from tests.server.capacity import Capacity
 from tests.server.faults import FaultPlan
+from tests.server.usage import units_of
+from tests.server.usage import windows as windows
 
 ROOT = Path(__file__).resolve().parents[2]
 _START_SECONDS = 20.0
@@ -49,6 +52,31 @@ class Server:
     def set_faults(self, plan: FaultPlan) -> None:
         """From now on, with the plan's seed and request counts afresh."""
         self.control("POST", "faults", asdict(plan))
+
+    def set_capacity(self, table: str, capacity: Capacity) -> None:
+        """From now on; buckets that the table has already keep what is in them, as far as it fits."""
+        self.control("POST", f"capacity?table={table}", asdict(capacity))
+
+    def units(self, table: str) -> list[tuple[float, float]]:
+        """
+        The epoch seconds of each tenth of a second and the write units taken in it, indexes included.
+
+        Those in which there were none are filled in between the first and the last; see `windows`.
+        """
+        usage = self.stats()["capacity"].get(table)
+        return [] if usage is None else units_of(usage["units_timeline"])
+
+    def set_description(self, table: str, members: Mapping[str, Any]) -> None:
+        """
+        What DescribeTable shall say besides, e.g. {"Replicas": [{"RegionName": "eu-west-1"}]}.
+
+        Objects, and indexes of the same name, are merged; None takes a member away.
+        """
+        self.control("POST", f"describe?table={table}", members)
+
+    def set_time_to_live(self, table: str, attribute: str) -> None:
+        specification = {"Enabled": True, "AttributeName": attribute}
+        self.call("UpdateTimeToLive", {"TableName": table, "TimeToLiveSpecification": specification})
 
     def set_status(self, table: str, status: str) -> None:
         """What DescribeTable says; a table that is CREATING or DELETING cannot be written."""
@@ -105,9 +133,23 @@ class Server:
         gsis: Mapping[str, str] | None = None,
         lsis: Mapping[str, str] | None = None,
         write_units: int | None = None,
+        index_write_units: Mapping[str, int] | None = None,
+        warm: int | None = None,
+        on_demand_max: int | None = None,
+        stream: str | None = None,
     ) -> dict[str, Any]:
-        """Make a table, on demand or provisioned with `write_units`; see table_request for the notation."""
-        request = table_request(name, key, gsis=gsis, lsis=lsis, write_units=write_units)
+        """Make a table; see table_request."""
+        request = table_request(
+            name,
+            key,
+            gsis=gsis,
+            lsis=lsis,
+            write_units=write_units,
+            index_write_units=index_write_units,
+            warm=warm,
+            on_demand_max=on_demand_max,
+            stream=stream,
+        )
         return dict(self.call("CreateTable", request)["TableDescription"])
 
     def _request(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> tuple[int, bytes]:
@@ -139,18 +181,24 @@ def table_request(
     gsis: Mapping[str, str] | None = None,
     lsis: Mapping[str, str] | None = None,
     write_units: int | None = None,
+    index_write_units: Mapping[str, int] | None = None,
+    warm: int | None = None,
+    on_demand_max: int | None = None,
+    stream: str | None = None,
 ) -> dict[str, Any]:
     """
-    A CreateTable request from short notation.
+    A CreateTable request from short notation, of a table on demand or provisioned with `write_units`.
 
     `key` is "pk:S" or "pk:S,sk:N". An index is written alike, "city:S,age:N", a local one as its
     sort key alone, "age:N"; a key of several attributes has "+" between them, "country:S+city:S,age:N".
     " / KEYS_ONLY" or " / INCLUDE a b" after it says what is projected, otherwise everything is.
+    A provisioned index has the table's `write_units` where `index_write_units` does not give its own.
+    `warm` write units a second are the table's warm throughput, `on_demand_max` is its maximum on demand.
+    `stream` is a view type, such as "NEW_IMAGE".
     """
     types: dict[str, str] = {}
     request: dict[str, Any] = {"TableName": name, "KeySchema": _key_schema(key, types)}
     partition = key.partition(",")[0]
-    capacity = {"ReadCapacityUnits": write_units, "WriteCapacityUnits": write_units}
     for member, indexes, prefix in (
         ("GlobalSecondaryIndexes", gsis, ""),
         ("LocalSecondaryIndexes", lsis, f"{partition},"),
@@ -160,13 +208,24 @@ def table_request(
     if write_units is None:
         request["BillingMode"] = "PAY_PER_REQUEST"
     else:
-        request |= {"BillingMode": "PROVISIONED", "ProvisionedThroughput": capacity}
+        request |= {"BillingMode": "PROVISIONED", "ProvisionedThroughput": _provisioned(write_units)}
         for index in request.get("GlobalSecondaryIndexes", []):
-            index["ProvisionedThroughput"] = capacity
+            units = (index_write_units or {}).get(index["IndexName"], write_units)
+            index["ProvisionedThroughput"] = _provisioned(units)
+    if warm is not None:
+        request["WarmThroughput"] = {"WriteUnitsPerSecond": warm}
+    if on_demand_max is not None:
+        request["OnDemandThroughput"] = {"MaxWriteRequestUnits": on_demand_max}
+    if stream is not None:
+        request["StreamSpecification"] = {"StreamEnabled": True, "StreamViewType": stream}
     request["AttributeDefinitions"] = [
         {"AttributeName": attribute, "AttributeType": type_} for attribute, type_ in types.items()
     ]
     return request
+
+
+def _provisioned(units: int) -> dict[str, int]:
+    return {"ReadCapacityUnits": units, "WriteCapacityUnits": units}
 
 
 def _index(name: str, notation: str, types: dict[str, str]) -> dict[str, Any]:
@@ -196,9 +255,10 @@ def start(
     log_writes: bool = False,
     count_only: bool = False,
     order_by: str | None = None,
+    capacity: Capacity | None = None,
 ) -> Iterator[Server]:
     """
-    A server of one's own, gone when the block is left.
+    A server of one's own, gone when the block is left; `capacity` is that of every table made.
 
     It also goes when this process dies, however it does: its standard input then ends.
     """
@@ -207,6 +267,8 @@ def start(
         command += ["--faults", orjson.dumps(asdict(faults)).decode()]
     if wcu is not None:
         command += ["--wcu", str(wcu)]
+    if capacity is not None:
+        command += ["--capacity", orjson.dumps(asdict(capacity)).decode()]
     if order_by is not None:
         command += [f"--order-by={order_by}"]
     command += ["--log-writes"] * log_writes + ["--count-only"] * count_only

@@ -5,6 +5,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import orjson
 
+from tests.server.capacity import Capacity
+from tests.server.description import tell
 from tests.server.faults import FaultPlan, Faults
 from tests.server.message import Reply, Request
 from tests.server.state import State
@@ -19,6 +21,8 @@ def control(state: State, request: Request) -> Reply:
     GET  /_control/items?table=T      every item, as JSON lines
     GET  /_control/writes?table=T     every applied put in order, as JSON lines (with --log-writes)
     POST /_control/faults             a fault plan; members left out are at rest
+    POST /_control/capacity?table=T   a Capacity; members left out are as by default
+    POST /_control/describe?table=T   members of what DescribeTable shall say besides, see description.merged
     POST /_control/status?table=T     {"status": "CREATING"}: what DescribeTable shall say
     POST /_control/outage             {"seconds": 20}: nobody answers that long; replied to first
     POST /_control/reset              as after the start; {"keep_tables": true} spares tables and items
@@ -46,6 +50,12 @@ def _control(state: State, request: Request, door: str, name: str) -> Reply:
             return _lines(log)
         case "POST faults":
             state.faults = Faults(FaultPlan.from_json(_members(request)))
+            return Reply(200, b"{}")
+        case "POST capacity":
+            state.set_capacity(state.tables[name], Capacity.from_json(_members(request)))
+            return Reply(200, b"{}")
+        case "POST describe":
+            tell(state.tables[name], _members(request))
             return Reply(200, b"{}")
         case "POST status":
             status = _members(request)["status"]

@@ -1,6 +1,6 @@
 """Every error the service answers with, spelled as DynamoDB spells it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import orjson
@@ -114,6 +114,14 @@ def internal_error() -> ServiceError:
 def collection_too_large() -> ServiceError:
     message = "Collection size exceeded."
     return ServiceError("ItemCollectionSizeLimitExceededException", message)
+
+
+def out_of_capacity(reasons: Iterable[tuple[str, str]]) -> ServiceError:
+    """A whole request refused by what was metered: each reason with the ARN of its table or index."""
+    code = "ProvisionedThroughputExceededException"
+    namespace, message, member, _ = THROTTLES[code]
+    told = [{"reason": reason, "resource": arn} for reason, arn in reasons]
+    return ServiceError(code, message, namespace=namespace, extra={member: told})
 
 
 def throttled(code: str, resource_arn: str, reason: str | None = None) -> ServiceError:

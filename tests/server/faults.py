@@ -63,6 +63,7 @@ class FaultPlan:
     plan is set. After `expired_token_after_requests`, credentials seen until then are expired and
     other ones are good. With `expiring_tokens` a session token "until-<epoch seconds>", or that and
     "-<anything>", is good for every operation until then and for none afterwards.
+    Nobody may ask for the `deny_operations`, such as "DescribeTimeToLive".
     """
 
     seed: int = 0
@@ -93,6 +94,7 @@ class FaultPlan:
     expired_token_after_requests: int | None = None
     expiring_tokens: bool = False
     collection_too_large_keys: tuple[str, ...] = ()
+    deny_operations: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         shares = [share for _, share in self.shares()]
@@ -113,6 +115,8 @@ class FaultPlan:
                 raise ValueError(f"{name} is a number of seconds, 0 or more")
         if type(self.expiring_tokens) is not bool:
             raise ValueError("expiring_tokens is true or false")
+        if not isinstance(self.deny_operations, tuple):
+            raise ValueError("deny_operations are names of operations")
 
     def shares(self) -> list[tuple[Fault, float]]:
         return [(fault, float(getattr(self, f"{fault}_share"))) for fault in Fault]

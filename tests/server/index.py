@@ -2,10 +2,19 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from tests.server.errors import invalid
 from tests.server.limits import ITEM_LIMIT, ITEM_TOO_LARGE, Item, measure
 from tests.server.schema import IndexSchema, TableSchema
+
+
+class EntryUnits(NamedTuple):
+    """Write units of a global index, and the values of the hash key that they fall on."""
+
+    index_name: str
+    key: tuple[str, ...]
+    units: float
 
 
 @dataclass(slots=True)
@@ -41,29 +50,53 @@ def entry(index: IndexSchema, item: Item | None) -> Item | None:
     return {name: value for name, value in item.items() if name in index.projected}
 
 
-def index_units(index: IndexSchema, old: Item | None, new: Item | None) -> int:
+def entry_writes(
+    index: IndexSchema, old: Item | None, new: Item | None, new_size: int
+) -> tuple[tuple[Item, int], ...]:
     """
-    Write units of replacing `old` by `new` in one index.
+    What replacing `old` by `new`, of `new_size` bytes, writes in one index: entries and their units.
 
     A new, removed or changed entry is one write, a changed index key two: one that removes and one
     that puts; an entry that stays as it is costs nothing.
     """
     before, after = entry(index, old), entry(index, new)
-    if before is None or after is None:
-        present = after if before is None else before
-        return 0 if present is None else kibibytes(measure(present))
+    # Where everything is projected the entry is the item, which has been measured.
+    size = 0 if after is None else new_size if after is new else measure(after)
+    if before is None:
+        return () if after is None else ((after, kibibytes(size)),)
+    if after is None:
+        return ((before, kibibytes(measure(before))),)
     if any(before[part.name] != after[part.name] for part in index.keys):
-        return kibibytes(measure(before)) + kibibytes(measure(after))
+        return (before, kibibytes(measure(before))), (after, kibibytes(size))
     if before == after:
-        return 0
-    return kibibytes(max(measure(before), measure(after)))
+        return ()
+    return ((after, kibibytes(max(measure(before), size))),)
 
 
-def charge_indexes(schema: TableSchema, old: Item | None, new: Item | None, charge: Charge) -> None:
+def charge_indexes(
+    schema: TableSchema, old: Item | None, new: Item | None, new_size: int, charge: Charge
+) -> list[EntryUnits]:
+    """Add to a charge what the indexes cost; the same by hash key, of global indexes only."""
+    by_key: list[EntryUnits] = []
     for index in schema.indexes:
-        units = index_units(index, old, new)
-        if units:
-            (charge.local if index.local else charge.global_)[index.name] = units
+        writes = entry_writes(index, old, new, new_size)
+        if not writes:
+            continue
+        units = sum(units for _, units in writes)
+        if index.local:
+            charge.local[index.name] = units
+            continue
+        charge.global_[index.name] = units
+        keys = [_hash_key(index, written) for written, _ in writes]
+        if len(keys) == 1 or keys[0] == keys[1]:
+            by_key.append(EntryUnits(index.name, keys[0], units))
+        else:
+            by_key += [EntryUnits(index.name, key, of) for key, (_, of) in zip(keys, writes, strict=True)]
+    return by_key
+
+
+def _hash_key(index: IndexSchema, entry: Item) -> tuple[str, ...]:
+    return tuple(entry[part.name][part.type] for part in index.hash)
 
 
 def _local_entries(schema: TableSchema, item: Item) -> Iterator[Item]:

@@ -6,13 +6,13 @@ from typing import Any
 import orjson
 
 from tests.server.auth import Caller
-from tests.server.errors import invalid, throttled
+from tests.server.errors import invalid
 from tests.server.index import Charge
 from tests.server.limits import bare_key_of
 from tests.server.message import Reply
 from tests.server.parameters import capacity_wanted, consumed_capacity, read_parameters, whole_number
 from tests.server.state import State
-from tests.server.writes import Write, read_put
+from tests.server.writes import Write, apply_or_refuse, read_put
 
 _GET = frozenset({"TableName", "Key", "ConsistentRead", "ReturnConsumedCapacity"})
 _PUT = frozenset({"TableName", "Item", "ReturnConsumedCapacity", "ReturnValues"})
@@ -53,20 +53,13 @@ def put_item(state: State, caller: Caller, body: bytes) -> Reply:
     table = state.table_to_write(parameters.get("TableName"))
     write: Write = read_put(table, parameters.get("Item"))
     _, old = table.items.get(write.key, (0, b""))
-    charge = table.charge(write.key, write.item, write.size)
-    meter = state.meter(table)
-    if meter is not None and not meter.take(charge.total):
-        state.stats.metered_requests += 1
-        raise throttled("ProvisionedThroughputExceededException", table.arn)
-    write.apply()
-    table.write_units += charge.total
-    state.stats.write_units += charge.total
-    state.stats.count_applied(1, state.wall())
+    applied = apply_or_refuse(state, [write])
     state.stats.acknowledged += 1
     members: dict[str, Any] = {}
     if returned == "ALL_OLD" and old:
         members["Attributes"] = orjson.Fragment(old)
     if wanted != "NONE":
+        charge = applied.charges[table.schema.name]
         members["ConsumedCapacity"] = consumed_capacity(table.schema.name, wanted, charge)
     return Reply.success(members)
 

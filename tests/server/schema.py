@@ -8,6 +8,7 @@ from typing import Any
 from tests.server.errors import invalid
 
 _KEY_TYPES = frozenset("SNB")
+_STREAM_VIEWS = ("KEYS_ONLY", "NEW_IMAGE", "OLD_IMAGE", "NEW_AND_OLD_IMAGES")
 _TABLE_NAME = re.compile(r"[a-zA-Z0-9_.-]{3,255}")
 _MOST_LOCAL, _MOST_GLOBAL, _MOST_KEY_ATTRIBUTES = 5, 20, 4
 
@@ -40,7 +41,7 @@ class IndexSchema:
 
 @dataclass(frozen=True, slots=True)
 class TableSchema:
-    """`settings` are the members of CreateTable that are only told again (billing, throughput)."""
+    """`settings` are the members of CreateTable that are only told again (billing, throughput, stream)."""
 
     name: str
     hash: KeyAttribute
@@ -92,6 +93,7 @@ def read_schema(request: Mapping[str, Any]) -> TableSchema:
             f"AttributeDefinitions: {sorted(types)}, keys used: {sorted(used)}"
         )
     _check_billing(request)
+    _check_stream(request.get("StreamSpecification"))
     return TableSchema(
         name=name,
         hash=hashes[0],
@@ -101,7 +103,13 @@ def read_schema(request: Mapping[str, Any]) -> TableSchema:
         attribute_definitions=tuple(request["AttributeDefinitions"]),
         settings={
             member: request[member]
-            for member in ("BillingMode", "ProvisionedThroughput", "OnDemandThroughput", "WarmThroughput")
+            for member in (
+                "BillingMode",
+                "ProvisionedThroughput",
+                "OnDemandThroughput",
+                "WarmThroughput",
+                "StreamSpecification",
+            )
             if member in request
         },
     )
@@ -125,6 +133,14 @@ def _check_billing(request: Mapping[str, Any]) -> None:
             "One or more parameter values were invalid: ReadCapacityUnits and WriteCapacityUnits must both "
             "be specified when BillingMode is PROVISIONED"
         )
+
+
+def _check_stream(stream: Any) -> None:
+    if stream is None:
+        return
+    enabled, view = stream.get("StreamEnabled"), stream.get("StreamViewType")
+    if type(enabled) is not bool or (view not in _STREAM_VIEWS if enabled else view is not None):
+        raise invalid(f"One or more parameter values were invalid: StreamSpecification {stream!r}")
 
 
 def _types(definitions: list[Mapping[str, str]]) -> dict[str, str]:

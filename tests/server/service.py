@@ -4,11 +4,18 @@ import sys
 import traceback
 from collections.abc import Callable
 
-from tests.server.admin import create_table, delete_table, describe_table, list_tables
+from tests.server.admin import (
+    create_table,
+    delete_table,
+    describe_table,
+    describe_time_to_live,
+    list_tables,
+    update_time_to_live,
+)
 from tests.server.auth import Caller, authenticate
 from tests.server.batch import batch_write_item
 from tests.server.control import control
-from tests.server.errors import ServiceError, internal_error, invalid, unknown_operation
+from tests.server.errors import ServiceError, access_denied, internal_error, invalid, unknown_operation
 from tests.server.items import get_item, put_item, scan
 from tests.server.limits import BODY_LIMIT
 from tests.server.message import Reply, Request
@@ -20,10 +27,12 @@ _OPERATIONS: dict[str, Callable[[State, Caller, bytes], Reply]] = {
     "CreateTable": create_table,
     "DeleteTable": delete_table,
     "DescribeTable": describe_table,
+    "DescribeTimeToLive": describe_time_to_live,
     "GetItem": get_item,
     "ListTables": list_tables,
     "PutItem": put_item,
     "Scan": scan,
+    "UpdateTimeToLive": update_time_to_live,
 }
 
 
@@ -55,6 +64,9 @@ def _operate(state: State, request: Request) -> Reply:
         if expired is not None:
             state.stats.faults["expired_token"] += 1
             raise expired
+        if name in state.faults.plan.deny_operations:
+            state.stats.faults["denied"] += 1
+            raise access_denied(name, caller.access_key)
         if request.size > BODY_LIMIT:
             state.stats.violation(f"a body of {request.size} bytes")
             raise invalid("Request size exceeded the maximum of 16777216 bytes")

@@ -4,6 +4,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
+from tests.server.usage import Usage
+
 _VIOLATIONS_KEPT = 1_000
 _TENTHS_KEPT = 6_000
 
@@ -14,7 +16,7 @@ class Stats:
     `applied` counts items written, `acknowledged` those of them that a whole reply told the client
     of; `refused` counts requests answered with an error of the client's by their code. `timeline` has
     items applied by tenth of a second since the epoch, `outages` begin and end of those that are over;
-    `probes` are batches of no table at all.
+    `probes` are batches of no table at all, `usages` what each table took and refused.
     """
 
     requests: Counter[str] = field(default_factory=Counter)
@@ -37,6 +39,7 @@ class Stats:
     user_agents: Counter[str] = field(default_factory=Counter)
     timeline: Counter[int] = field(default_factory=Counter)
     outages: list[tuple[float, float]] = field(default_factory=list)
+    usages: dict[str, Usage] = field(default_factory=dict)
 
     def count_applied(self, items: int, now: float) -> None:
         """Items applied at `now`, in epoch seconds."""
@@ -49,6 +52,13 @@ class Stats:
 
     def _last_tenths(self) -> list[tuple[int, int]]:
         return sorted(self.timeline.items())[-_TENTHS_KEPT:]
+
+    def usage_of(self, table: str) -> Usage:
+        """Of the table of that name, whichever it is by now."""
+        usage = self.usages.get(table)
+        if usage is None:
+            usage = self.usages[table] = Usage()
+        return usage
 
     def violation(self, what: str) -> None:
         self.violation_count += 1
@@ -83,4 +93,5 @@ class Stats:
             "user_agents": self.user_agents,
             "timeline": self._last_tenths(),
             "outages": self.outages,
+            "capacity": {table: usage.as_json() for table, usage in self.usages.items()},
         }

@@ -4,22 +4,21 @@ import uuid
 import zlib
 from bisect import bisect_left, bisect_right
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
-from tests.server.index import Charge, charge_indexes, kibibytes
+from tests.server.index import Charge, EntryUnits, charge_indexes, kibibytes
 from tests.server.limits import Item, Key, partition_value
 from tests.server.places import Places
-from tests.server.schema import IndexSchema, TableSchema
+from tests.server.schema import TableSchema
 
 Stored = tuple[int, bytes]
 """An item's size, and its JSON: a million dicts would take ten times the memory."""
 
 PAGE_LIMIT = 1 << 20
-_NEW_TABLE_WARMTH = {"ReadUnitsPerSecond": 12_000, "WriteUnitsPerSecond": 4_000}
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +35,8 @@ class Table:
     `created` is in epoch seconds. With `log_writes` every applied put is kept, in order; without
     `keep_items` the table only counts them and stays empty, for loads that would not fit in memory.
     `order_by` names the attribute that tells the place of an item's row in the file; see Places.
+    `told` are members of its description that are not as they would be, see description.tell;
+    `expires_by` is the attribute of its time to live, "" where that is off.
     """
 
     def __init__(
@@ -54,6 +55,8 @@ class Table:
         self.arn = f"arn:aws:dynamodb:{region}:000000000000:table/{schema.name}"
         self.id = str(uuid.uuid4())
         self.items: dict[Key, Stored] = {}
+        self.told: dict[str, Any] = {}
+        self.expires_by = ""
         self.puts = 0
         self.overwrites: Counter[Key] = Counter()
         self.write_units = 0.0
@@ -64,13 +67,17 @@ class Table:
 
     # --- writing ----------------------------------------------------------------------------------
 
-    def charge(self, key: Key, item: Item | None, size: int) -> Charge:
-        """What it would cost to put `item` of `size` bytes at `key`, or to delete it where it is None."""
+    def charge(self, key: Key, item: Item | None, size: int) -> tuple[Charge, list[EntryUnits]]:
+        """
+        What it would cost to put `item` of `size` bytes at `key`, or to delete it where it is None.
+
+        Then the part of global indexes by hash key.
+        """
         charge = Charge(self.table_units(key, size))
-        if self.schema.indexes:
-            _, old = self.items.get(key, (0, b""))
-            charge_indexes(self.schema, orjson.loads(old) if old else None, item, charge)
-        return charge
+        if not self.schema.indexes:
+            return charge, []
+        _, old = self.items.get(key, (0, b""))
+        return charge, charge_indexes(self.schema, orjson.loads(old) if old else None, item, size, charge)
 
     def table_units(self, key: Key, size: int) -> int:
         """The part of a charge that is not for indexes."""
@@ -139,67 +146,11 @@ class Table:
 
     # --- telling ----------------------------------------------------------------------------------
 
-    def describe(self) -> dict[str, Any]:
-        """The TableDescription of DescribeTable."""
-        schema = self.schema
-        size = sum(size for size, _ in self.items.values())
-        description: dict[str, Any] = {
-            "TableName": schema.name,
-            "TableArn": self.arn,
-            "TableId": self.id,
-            "TableStatus": self.status,
-            "CreationDateTime": self.created,
-            "KeySchema": schema.key_schema,
-            "AttributeDefinitions": schema.attribute_definitions,
-            "ItemCount": len(self.items),
-            "TableSizeBytes": size,
-            "DeletionProtectionEnabled": False,
-            **self._capacity(schema.settings),
-        }
-        if schema.on_demand:
-            description["BillingModeSummary"] = {
-                "BillingMode": "PAY_PER_REQUEST",
-                "LastUpdateToPayPerRequestDateTime": self.created,
-            }
-        for member, local in (("LocalSecondaryIndexes", True), ("GlobalSecondaryIndexes", False)):
-            indexes = [self._describe_index(index) for index in schema.indexes if index.local is local]
-            if indexes:
-                description[member] = indexes
-        return description
-
-    def _describe_index(self, index: IndexSchema) -> dict[str, Any]:
-        description = {
-            "IndexName": index.name,
-            "IndexArn": self.index_arn(index.name),
-            "KeySchema": index.key_schema,
-            "Projection": index.projection,
-            "IndexSizeBytes": 0,
-            "ItemCount": len(self.items),
-        }
-        if not index.local:
-            description |= {"IndexStatus": "ACTIVE", **self._capacity(index.settings)}
-        return description
-
     def index_arn(self, name: str | None = None) -> str:
         """By default of the first global index; of a made-up one where the table has none."""
         if name is None:
             name = next((index.name for index in self.schema.indexes if not index.local), "none-there")
         return f"{self.arn}/index/{name}"
-
-    def _capacity(self, settings: Mapping[str, Any]) -> dict[str, Any]:
-        throughput = {
-            "ReadCapacityUnits": 0,
-            "WriteCapacityUnits": 0,
-            **(settings.get("ProvisionedThroughput") or {}),
-        }
-        warmth = {**_NEW_TABLE_WARMTH, **(settings.get("WarmThroughput") or {}), "Status": "ACTIVE"}
-        capacity = {
-            "ProvisionedThroughput": {"NumberOfDecreasesToday": 0, **throughput},
-            "WarmThroughput": warmth,
-        }
-        if "OnDemandThroughput" in settings:
-            capacity["OnDemandThroughput"] = settings["OnDemandThroughput"]
-        return capacity
 
     def stats(self) -> dict[str, Any]:
         """Counts for the control endpoint; `most_writes_of_a_key` is 1 where no key was written twice."""

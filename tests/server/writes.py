@@ -1,12 +1,13 @@
 """Single writes of a batch: reading them strictly, and applying them."""
 
-from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import groupby
+from operator import attrgetter
 from typing import Any
 
-from tests.server.errors import invalid, malformed
-from tests.server.index import Charge, check_with_local_entries
+from tests.server.errors import invalid, malformed, out_of_capacity
+from tests.server.index import Charge, EntryUnits, check_with_local_entries
 from tests.server.limits import (
     BATCH_LIMIT,
     Item,
@@ -16,9 +17,12 @@ from tests.server.limits import (
     check_item_size,
     key_of,
     measure,
+    partition_value,
+    value_text,
 )
 from tests.server.state import State
 from tests.server.table import Table
+from tests.server.throughput import Refusal
 
 
 @dataclass(slots=True)
@@ -93,36 +97,85 @@ def read_batch(state: State, request_items: Any) -> list[Write]:
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """What was written, what capacity held back, and what the written cost by table."""
+    """
+    What was written, what capacity held back, and what the written cost by table.
+
+    `refusals` are the keys of a dict: each once, in the order in which they were met.
+    """
 
     done: list[Write]
     left: list[Write]
     charges: dict[str, Charge]
+    refusals: dict[Refusal, None] = field(default_factory=dict)
+
+
+def apply_or_refuse(state: State, writes: Iterable[Write]) -> Applied:
+    """As apply_writes, but a request of which nothing fits is refused."""
+    applied = apply_writes(state, writes)
+    if applied.left and not applied.done:
+        state.stats.metered_requests += 1
+        raise out_of_capacity(applied.refusals)
+    state.stats.metered_items += len(applied.left)
+    return applied
 
 
 def apply_writes(state: State, writes: Iterable[Write]) -> Applied:
-    """Apply in order until a table's capacity is spent; the rest of that table's writes are left."""
+    """
+    Apply in order what the capacity of each table lets through; the rest is left.
+
+    Once a table as a whole has refused a write, the rest of its writes are left untried; where a
+    partition or an index refused it, others may still fit.
+    """
+    applied = Applied([], [], {})
+    # The writes of one table stand together: a batch names each table once.
+    for table, of_table in groupby(writes, attrgetter("table")):
+        _apply_to(table, of_table, state, applied)
+    state.stats.count_applied(len(applied.done), state.wall())
+    return applied
+
+
+def _apply_to(table: Table, writes: Iterable[Write], state: State, applied: Applied) -> None:
+    usage = state.stats.usage_of(table.schema.name)
+    throughput = state.throughput(table)
+    meter = state.meter(table)
+    if throughput is not None:
+        throughput.begin(state.clock())
+    of_meter = [Refusal("TableWriteProvisionedThroughputExceeded", table.arn)]
+    has_indexes = bool(table.schema.indexes)
+    charge = Charge()
     done: list[Write] = []
-    left: list[Write] = []
-    charges: defaultdict[str, Charge] = defaultdict(Charge)
-    spent: set[str] = set()
+    spent: list[Refusal] = []
+    indexes: Mapping[str, float] = {}
+    entries: list[EntryUnits] = []
     for write in writes:
-        table = write.table
-        name = table.schema.name
-        meter = state.meter(table)
-        if meter is None and not table.schema.indexes:
-            charges[name].table += table.table_units(write.key, write.size)
+        refused = spent
+        if not spent:
+            if has_indexes:
+                of_write, entries = table.charge(write.key, write.item, write.size)
+                units, indexes = of_write.table + sum(of_write.local.values()), of_write.global_
+            else:
+                units = table.table_units(write.key, write.size)
+            if throughput is not None:
+                refused = throughput.take(partition_value(write.key), units, indexes, entries)
+                if refused:
+                    spent = throughput.spent(refused)
+                    usage.count_refused_entries(throughput.refusing(entries))
+            elif meter is not None and not meter.take(units + sum(indexes.values())):
+                refused = spent = of_meter
+        if refused:
+            applied.left.append(write)
+            applied.refusals.update(dict.fromkeys(refused))
+            usage.count_refused(value_text(partition_value(write.key)), refused)
+            continue
+        if has_indexes:
+            charge.add(of_write)
         else:
-            charge = table.charge(write.key, write.item, write.size)
-            if meter is not None and (name in spent or not meter.take(charge.total)):
-                spent.add(name)
-                left.append(write)
-                continue
-            charges[name].add(charge)
+            charge.table += units
         write.apply()
         done.append(write)
-    for name, charge in charges.items():
-        state.tables[name].write_units += charge.total
+    if done:
+        applied.done.extend(done)
+        applied.charges[table.schema.name] = charge
+        table.write_units += charge.total
         state.stats.write_units += charge.total
-    state.stats.count_applied(len(done), state.wall())
-    return Applied(done, left, charges)
+        usage.count_accepted(len(done), charge, state.wall())

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from loader.decisions.batch import Batch, Item, batches, fill, shares_of
 from loader.decisions.index import index_chunk
+from loader.decisions.limits import UNTOLD
 from loader.decisions.plan import entries, sort_window
 from loader.decisions.retry import Attempt, RetryPolicy
 from loader.decisions.schema import build_schema
@@ -20,6 +21,7 @@ from loader.edges.source import Source
 from loader.engines.builder import Builder, BuildRules
 from loader.engines.delivery import Delivery, Settler
 from loader.engines.outcomes import Outcomes
+from loader.engines.refusals import ASK_SECONDS, RefusalLog
 from loader.errors import ConnectionFault, Denied, EverythingRejected, TableGone
 from loader.model import (
     Counts,
@@ -64,7 +66,11 @@ class Bench:
         schema = build_schema(table, source.header, {})
         self.outcomes = Outcomes(lambda: None)
         builder = Builder(source, BuildRules(schema, DIALECT), self.outcomes)
-        self.settler = Settler(policy, KEY, self.outcomes, builder, self._account)
+        self.now = 0.0
+        self.refusals = RefusalLog(KEY, clock=lambda: self.now)
+        # Reasons were asked for just now: items go by themselves only where a test lets time pass.
+        self.refusals.asks()
+        self.settler = Settler(policy, KEY, self.outcomes, builder, self._account, self.refusals)
         self.bytes = 0
         self.sent: list[list[str]] = []
         self.waits: list[float] = []
@@ -286,6 +292,163 @@ def test_items_of_two_shards_are_told_apart(bench: Make) -> None:
     assert [outcome.unanswered for outcome in outcomes] == [True, True]
     assert sum(outcome.counts.requests for outcome in outcomes) == 3
     assert made.bytes == 0
+
+
+# --- learning why -------------------------------------------------------------------------------
+
+
+REASONED = Throttled(
+    "ProvisionedThroughputExceededException",
+    "slowly",
+    (("TableWriteKeyRangeThroughputExceeded", "arn:aws:dynamodb:us-east-1:1:table/t"),),
+)
+
+
+def due(made: Bench) -> Bench:
+    """Time has passed: a reason is asked for at the next chance."""
+    made.now += ASK_SECONDS
+    return made
+
+
+def test_one_of_the_items_handed_back_goes_by_itself_when_it_is_time_to_learn_why(bench: Make) -> None:
+    made = due(bench("1,a", "2,b", "3,c", "4,d"))
+    delivery = made.deliver(made.items, saying(back("2,b", "3,c", "4,d")))
+    assert made.sent == [["1,a", "2,b", "3,c", "4,d"], ["2,b"]]
+    # It goes at once, and what is to be waited comes before the others.
+    assert made.waits == [0.0, RetryPolicy().base * HALF]
+    assert (made.records(delivery.left), delivery.attempt) == (["3,c", "4,d"], Attempt())
+    made.deliver(delivery.left, saying(), delivery.attempt)
+    done = made.finished()
+    assert done.counts == Counts(written=4, write_units=8.0, requests=3, unprocessed=3, retries=1)
+    assert not done.unanswered
+
+
+@pytest.mark.parametrize("answer", [REASONED, THROTTLED, back("2,b")], ids=["why", "no reason", "back again"])
+def test_one_that_is_refused_by_itself_waits_with_the_others(bench: Make, answer: Answered) -> None:
+    made = due(bench("1,a", "2,b", "3,c"))
+    delivery = made.deliver(made.items, saying(back("2,b", "3,c"), answer))
+    assert made.sent == [["1,a", "2,b", "3,c"], ["2,b"]]
+    assert (made.records(delivery.left), delivery.attempt) == (["2,b", "3,c"], Attempt(throttles=1))
+    assert made.waits == [0.0, RetryPolicy().base * HALF]
+    made.deliver(delivery.left, saying(), delivery.attempt)
+    counts = made.finished().counts
+    assert (counts.written, counts.requests, counts.retries) == (3, 3, 2)
+    assert counts.throttled == isinstance(answer, Throttled)
+    assert counts.unprocessed == 2 + isinstance(answer, Written)
+
+
+def test_it_is_the_largest_of_the_items_which_a_table_short_of_capacity_takes_last(bench: Make) -> None:
+    made = due(bench("1,a", "2,b", "3,large", "4,d"))
+    delivery = made.deliver(made.items, saying(back("2,b", "3,large", "4,d"), REASONED))
+    assert made.sent[1] == ["3,large"]
+    assert made.records(delivery.left) == ["3,large", "2,b", "4,d"]
+
+
+def test_it_is_urgent_and_nothing_else_is(bench: Make) -> None:
+    made = due(bench("1,a", "2,b", "3,c"))
+    delivery = Delivery(made.settler, Batch(made.items), Attempt())
+    urgent = []
+    for answer in (THROTTLED, back("2,b", "3,c"), BROKEN, REASONED):
+        part = delivery.next_part()
+        assert part is not None
+        urgent.append(delivery.urgent)
+        delivery.answered(part, answer, HALF)
+    assert urgent == [False, False, True, False]
+    assert delivery.next_part() is None
+
+
+def test_the_answer_to_it_tells_the_reason_and_counts_its_key_once_more(bench: Make) -> None:
+    made = due(bench("1,a", "2.0,b", "3,c"))
+    made.deliver(made.items, saying(back("2,b", "3,c"), REASONED))
+    report = made.refusals.report()
+    assert report.reasons == {UNTOLD: 1, REASONED.reasons[0]: 1}
+    assert report.keys == {"": (("2", 2), ("3", 1))}
+
+
+def test_a_reason_is_asked_for_once_in_so_long_a_time(bench: Make) -> None:
+    made = due(bench("1,a", "2,b", "3,c", "4,d"))
+    first = made.deliver(made.items, saying(back("2,b", "3,c", "4,d"), REASONED))
+    second = made.deliver(first.left, saying(back("3,c", "4,d")), first.attempt)
+    assert (len(made.sent), made.records(second.left)) == (3, ["3,c", "4,d"])
+    third = made.deliver(second.left, saying(back("3,c", "4,d")), second.attempt)
+    due(made)
+    fourth = made.deliver(third.left, saying(back("4,d"), WRITTEN), third.attempt)
+    assert (made.sent[-1], list(fourth.left)) == (["4,d"], [])
+    assert made.finished().counts.written == 4
+
+
+def test_an_item_that_is_by_itself_already_is_not_sent_again_for_a_reason(bench: Make) -> None:
+    made = due(bench("1,a"))
+    delivery = made.deliver(made.items, saying(back("1,a")))
+    assert (made.sent, made.records(delivery.left)) == ([["1,a"]], ["1,a"])
+    # Nor is the next chance spent on it.
+    assert made.refusals.asks()
+
+
+def test_no_reason_is_asked_for_while_other_parts_of_a_split_are_to_do(bench: Make) -> None:
+    made = due(bench("1,a", "2,b", "3,c", "4,d"))
+    made.deliver(made.items, saying(REFUSED, back("3,c", "4,d")))
+    assert made.sent[1:] == [["3,c", "4,d"], ["3,c", "4,d"], ["1,a", "2,b"]]
+
+
+def test_one_that_fails_by_itself_is_tried_again_by_itself(bench: Make) -> None:
+    made = due(bench("1,a", "2,b", "3,c"))
+    delivery = made.deliver(made.items, saying(back("2,b", "3,c"), BROKEN, REASONED))
+    assert made.sent[1:] == [["2,b"], ["2,b"]]
+    assert [(made.record(item), item.failures) for item in delivery.left] == [("2,b", 1), ("3,c", 0)]
+    made.deliver(delivery.left, saying(), delivery.attempt)
+    done = made.finished()
+    assert (done.counts.written, done.unanswered) == (3, True)
+
+
+def test_an_older_row_whose_newer_one_is_refused_by_itself_loses_nothing_that_waits(bench: Make) -> None:
+    made = due(bench("2,old", "1,a", "2,b", "3,c"))
+    delivery = made.deliver(made.items, saying(back("2,b", "3,c"), REFUSED, THROTTLED))
+    assert made.sent == [["1,a", "2,b", "3,c"], ["2,b"], ["2,old"]]
+    assert made.records(delivery.left) == ["2,old", "3,c"]
+    made.deliver(delivery.left, saying(), delivery.attempt)
+    done = made.finished()
+    assert (done.counts.written, made.rejects(done)) == (3, [("2,b", RejectCode.REFUSED)])
+
+
+def test_a_whole_batch_that_is_throttled_counts_its_keys_and_charges_are_told_by_index(bench: Make) -> None:
+    made = bench("1,a", "2,b")
+    charged = Written((), 6.0, {"by_v": 4.0})
+    made.deliver(made.items, saying(THROTTLED, charged))
+    report = made.refusals.report()
+    assert report.keys == {"": (("1", 1), ("2", 1))}
+    assert report.reasons == {(THROTTLED.code, ""): 1}
+    assert report.units == {"by_v": 4.0}
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_whatever_is_handed_back_and_throttled_no_item_is_lost_or_doubled(bench: Make, seed: int) -> None:
+    random = Random(seed)
+    records = [f"{n},v" for n in range(30)]
+    made = due(bench(*records))
+    written: list[str] = []
+
+    def service(sent: list[str]) -> Answered:
+        made.now += random.choice((0.0, 0.6))
+        draw = random.random()
+        if draw < 0.2:
+            return random.choice((THROTTLED, REASONED))
+        if draw < 0.3:
+            return random.choice((BROKEN, ConnectionFault("gone", sent=False)))
+        handed_back = [record for record in sent if random.random() < 0.4]
+        written.extend(record for record in sent if record not in handed_back)
+        return back(*handed_back) if handed_back else WRITTEN
+
+    waiting, attempt = list(made.items), Attempt()
+    left: list[Item] = []
+    while waiting or left:
+        batch, waiting = fill(left, waiting, 10)
+        delivery = made.deliver(batch, service, attempt)
+        left, attempt = list(delivery.left), delivery.attempt
+    assert sorted(written) == sorted(records)
+    assert any(len(sent) == 1 for sent in made.sent)
+    counts = made.finished().counts
+    assert (counts.written, counts.requests) == (30, len(made.sent))
 
 
 # --- splitting ------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ import pytest
 
 from cli import exits, summary
 from loader import errors
+from loader.capacity import Limit, LimitKind
 from loader.model import Counts, Phase, ProgressEvent, Summary
 from tests.program import SUMMARY_KEYS
 
@@ -201,3 +202,46 @@ def test_what_a_load_had_done_when_it_was_cut_off_is_in_the_summary() -> None:
     ]
     early = summary.cut_off(blank, None, "SIGTERM")
     assert (early.counts, early.interrupted) == (Counts(), "SIGTERM")
+
+
+LIMITS = (
+    Limit(LimitKind.KEY_RANGE, 9, "by_city", (("Paris", 4213), ("\x1b[31mRome\n", 7))),
+    Limit(LimitKind.TABLE, 3),
+    Limit(LimitKind.ACCOUNT, 2),
+    Limit(LimitKind.UNEXPLAINED, 1),
+)
+
+
+def test_the_first_limits_are_told_and_no_key_can_order_the_terminal_about() -> None:
+    lines = summary.as_text(done(limits=LIMITS))
+    assert [line for line in lines if "limited by" in line] == [
+        "  limited by  a key range of index by_city (1,000 write units a second a partition); "
+        r"refused most: Paris (4,213 times), \x1b[31mRome\n (7 times)",
+        "  limited by  the write capacity of the table",
+        "  limited by  the account's quota of write units a second",
+    ]
+    assert not any("limited by" in line for line in summary.as_text(done()))
+
+
+def test_machines_are_told_all_limits() -> None:
+    found = json.loads(summary.as_json(done(limits=LIMITS), exits.of_summary(done()), None))["limited_by"]
+    assert found[0] == {
+        "what": "key_range",
+        "index": "by_city",
+        "answers": 9,
+        "keys": [["Paris", 4213], ["\x1b[31mRome\n", 7]],
+    }
+    assert found[1] == {"what": "table", "index": None, "answers": 3, "keys": []}
+    assert [limit["what"] for limit in found] == ["key_range", "table", "account", "unexplained"]
+    assert json.loads(summary.as_json(done(), exits.of_summary(done()), None))["limited_by"] == []
+
+
+def test_the_share_of_each_index_is_told_and_that_it_is_this_run_s() -> None:
+    changes = {"index_units": {"by_age": 4.25, "by_city": 30.0}}
+    text = "\n".join(summary.as_text(done(**changes)))
+    assert "82 write units (of which 30 in index by_city, 4 in index by_age), 4 requests, " in text
+    text = "\n".join(summary.as_text(done(**changes, resumed=3)))
+    assert "82 write units (in this run: 30 in index by_city, 4 in index by_age), 4 requests, " in text
+    found = json.loads(summary.as_json(done(**changes), exits.of_summary(done()), None))
+    assert found["index_write_units"] == {"by_age": 4.2, "by_city": 30.0}
+    assert "(" not in next(line for line in summary.as_text(done()) if "capacity" in line)

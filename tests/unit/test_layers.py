@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 LAYER_OF = {
     # words
-    **dict.fromkeys(("errors", "config", "model"), 0),
+    **dict.fromkeys(("errors", "config", "capacity", "model"), 0),
     # pure
     "decisions": 1,
     # each owns one kind of outside thing

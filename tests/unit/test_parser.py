@@ -53,7 +53,8 @@ def test_every_option_of_load_reaches_the_configuration() -> None:
         "load a.csv -t t -r eu-west-1 --profile p --endpoint-url http://127.0.0.1:1 --mode processes -w 3 "
         "--threads 5 -b 7 --max-retries 0 --transport boto3 --stall-timeout 1.5 --max-rejects 2.5% "
         "--types a=N,b=BOOL --types c=S --rejects r.csv --include-superseded --state-dir s --restart "
-        "--window-size 64KiB --limit 9 --json --progress none --log-level debug --log-file l"
+        "--window-size 64KiB --limit 9 --max-wcu 2000 --dry-run "
+        "--price-per-million .625 --json --progress none --log-level debug --log-file l"
     )
     found = config(*words.split())
     assert found == LoadConfig(
@@ -74,6 +75,9 @@ def test_every_option_of_load_reaches_the_configuration() -> None:
         restart=True,
         window_size=65536,
         limit=9,
+        max_wcu=2000,
+        dry_run=True,
+        price_per_million=0.625,
     )
 
 
@@ -81,7 +85,7 @@ def test_what_is_not_given_is_the_configuration_s_default() -> None:
     assert config("a.csv", "-t", "t") == LoadConfig(("a.csv",), "t")
 
 
-@pytest.mark.parametrize("option", ["--max-wcu=5", "--dry-run", "--mode=async", "--mode=spark"])
+@pytest.mark.parametrize("option", ["--mode=async", "--mode=spark"])
 def test_what_is_not_built_yet_is_not_accepted(option: str) -> None:
     assert option.partition("=")[0] in refusal("a.csv", "-t", "t", option)
 
@@ -106,6 +110,14 @@ def test_an_option_cannot_be_shortened(word: str) -> None:
         ["--max-retries", "-1"],
         ["--limit", "-1"],
         ["--transport", "curl"],
+        ["--max-wcu", "0"],
+        ["--max-wcu", "-5"],
+        ["--max-wcu", "1.5"],
+        ["--price-per-million", "-1"],
+        ["--price-per-million", "$1"],
+        ["--price-per-million", "nan"],
+        ["--price-per-million", "1e3"],
+        ["--price-per-million", "9" * 5000],
         ["--stall-timeout", "0"],
         ["--stall-timeout", "nan"],
         ["--stall-timeout", "1e9999"],

@@ -41,7 +41,8 @@ def _item(**attributes: str) -> dict[str, dict[str, Any]]:
 )
 def test_an_index_costs_by_what_changes_in_it(old: Any, new: Any, units: int) -> None:
     charge = Charge()
-    charge_indexes(schema("pk:S", gsis={"by-city": "city:S"}), old, new, charge)
+    size = measure(new) if new else 0
+    charge_indexes(schema("pk:S", gsis={"by-city": "city:S"}), old, new, size, charge)
     assert charge.global_ == ({"by-city": units} if units else {})
     assert charge.total == units
 
@@ -52,8 +53,12 @@ def test_only_what_is_projected_counts_in_an_index() -> None:
         gsis={"all": "city:S", "keys": "city:S / KEYS_ONLY", "some": "city:S / INCLUDE name note"},
     )
     charge = Charge()
-    charge_indexes(table, _item(city="x", text="t" * 3_000), _item(city="x", text="u", name="n"), charge)
+    old, new = _item(city="x", text="t" * 3_000), _item(city="x", text="u", name="n")
+    charge_indexes(table, old, new, measure(new), charge)
     assert charge.global_ == {"all": 3, "some": 1}
+    charge = Charge()
+    charge_indexes(table, None, old, measure(old), charge)
+    assert charge.global_ == {"all": 3, "keys": 1, "some": 1}
 
 
 def test_an_index_of_several_attributes_has_an_entry_where_all_are_there() -> None:
@@ -63,7 +68,8 @@ def test_an_index_of_several_attributes_has_an_entry_where_all_are_there() -> No
         ({"country": "c", "city": "t", "street": "s"}, 1),
     ):
         charge = Charge()
-        charge_indexes(table, None, _item(**attributes), charge)
+        item = _item(**attributes)
+        charge_indexes(table, None, item, measure(item), charge)
         assert charge.total == units
 
 

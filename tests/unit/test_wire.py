@@ -113,6 +113,46 @@ def test_write_units_are_summed_over_the_entries_and_rubbish_among_them_is_no_fa
     assert read_reply(reply(200, body), "cities") == Written((), 0.0)
 
 
+def consuming(*entries: Any) -> Written:
+    answer = read_reply(reply(200, {"UnprocessedItems": {}, "ConsumedCapacity": list(entries)}), "cities")
+    assert isinstance(answer, Written)
+    return answer
+
+
+def test_write_units_of_indexes_are_told_by_name() -> None:
+    entry = {
+        "TableName": "cities",
+        "CapacityUnits": 11.0,
+        "Table": {"CapacityUnits": 5.0},
+        "GlobalSecondaryIndexes": {"by_city": {"CapacityUnits": 3}, "by_name": {"CapacityUnits": 1.5}},
+        "LocalSecondaryIndexes": {"by_age": {"CapacityUnits": 1.5}},
+    }
+    assert consuming(entry) == Written((), 11.0, {"by_city": 3.0, "by_name": 1.5, "by_age": 1.5})
+    assert consuming(entry, entry).index_units == {"by_city": 6.0, "by_name": 3.0, "by_age": 3.0}
+
+
+@pytest.mark.parametrize(
+    "indexes",
+    [
+        None,
+        7,
+        [],
+        ["by_city"],
+        {},
+        {"by_city": None},
+        {"by_city": 3},
+        {"by_city": {}},
+        {"by_city": {"CapacityUnits": "3"}},
+    ],
+    ids=str,
+)
+def test_rubbish_about_indexes_is_no_fault(indexes: Any) -> None:
+    found = consuming(
+        {"CapacityUnits": 2, "GlobalSecondaryIndexes": indexes, "LocalSecondaryIndexes": indexes}
+    )
+    assert found == Written((), 2.0, {})
+
+
 def test_a_table_named_by_its_arn_may_come_back_under_its_name() -> None:
     arn = "arn:aws:dynamodb:us-east-1:111122223333:table/cities"
     assert read_reply(reply(200, WHOLE), arn) == Written((ITEM,), 24.0)

@@ -102,7 +102,7 @@ class Bench:
         self.line = Line(answer)
         self.failures: list[BaseException] = []
         self.denied: list[int] = []
-        rules = WriterRules("t", KEY, per_index=False, threads=threads, adapts=False, batch_size=size)
+        rules = WriterRules("t", KEY, indexes=(), threads=threads, adapts=False, batch_size=size)
         self.writer = Writer(
             self.line,
             rules,
@@ -111,7 +111,7 @@ class Bench:
             builder,
             on_failure=self._fail,
             on_denied=self._denied,
-            on_outage=lambda: self._fail(AssertionError("outage")),
+            on_change=lambda: self._fail(AssertionError("outage")),
         )
         self.writer.resize(threads)
         # What a builder has handed over, in the thread that does.
@@ -302,16 +302,16 @@ def test_draining_ends_senders_that_have_nothing_to_do(bench: Make) -> None:
 def test_draining_ends_a_sender_that_waits_for_its_next_try(bench: Make) -> None:
     made = bench(2, size=2, answer=lambda keys: keys, policy=RetryPolicy(base=1e6, throttle_cap=1e6))
     made.begin()
-    made.line.let_through(1)
+    made.line.let_through(2)
     until = time.monotonic() + SECONDS
-    while made.outcomes.report().open.unprocessed == 0:
+    while made.outcomes.report().open.unprocessed < 3:
         assert time.monotonic() < until
         time.sleep(0.001)
     made.writer.drain()
     made.writer.join()
-    assert made.line.requests == [made.keys(0)]
+    assert made.line.requests == [made.keys(0), made.keys(0)[:1]]
     (state,) = made.outcomes.final_report().given_up
-    assert (state.counts.written, state.counts.unprocessed) == (0, 2)
+    assert (state.counts.written, state.counts.unprocessed) == (0, 3)
 
 
 def test_a_failure_of_a_sender_ends_a_builder_that_waits(bench: Make) -> None:
@@ -345,11 +345,12 @@ def test_what_is_handed_back_goes_first_into_the_next_batch(bench: Make) -> None
     made.builder_ended()
     counts = made.finished()
     sent = made.line.requests
-    # As it was in its batch, then as much of a fresh one as there is room for.
-    assert sent[:2] == [first, [first[1], first[3], *second[:3]]]
+    # One by itself, since a refusal of that says why. Then the others, as they were in their batch, and as
+    # much of a fresh one as there is room for.
+    assert sent[:3] == [first, [first[1]], [first[3], *second[:4]]]
     # What there was no room for is not forgotten, and waits its turn.
-    assert sorted(sent[2:]) == sorted([second[3:], third])
-    assert counts == Counts(written=15, requests=4, write_units=15.0, unprocessed=2, retries=1)
+    assert sorted(sent[3:]) == sorted([second[4:], third])
+    assert counts == Counts(written=15, requests=5, write_units=15.0, unprocessed=2, retries=1)
 
 
 def test_where_nothing_lies_ready_what_is_handed_back_goes_alone(bench: Make) -> None:
@@ -367,8 +368,9 @@ def test_a_whole_batch_handed_back_takes_nothing_fresh(bench: Make) -> None:
     made.begin()
     made.builder_ended()
     counts = made.finished()
-    assert made.line.requests == [made.keys(0)] * 3 + [made.keys(1)]
-    assert (counts.written, counts.unprocessed, counts.retries) == (10, 10, 2)
+    first, second = made.keys(0), made.keys(1)
+    assert made.line.requests == [first, first[:1], first, second]
+    assert (counts.written, counts.unprocessed, counts.retries) == (10, 6, 2)
 
 
 def test_a_batch_that_failed_is_sent_again_as_it_was(bench: Make) -> None:

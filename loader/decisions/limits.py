@@ -1,0 +1,114 @@
+"""What limited a load, from what the service gave as reasons."""
+
+from collections import Counter
+from collections.abc import Iterable
+
+from loader.capacity import Limit, LimitKind, Refusals
+from loader.decisions.heavy_hitters import merged
+
+PARTITION_UNITS = 1_000
+"""Write units a second that a partition takes, whatever the capacity of its table or index."""
+
+UNTOLD = ("", "")
+"""In the place of a reason and its ARN: a success handed items back, which tells neither."""
+
+_NAMED_KEYS = 20
+_SHOWN_KEYS = 3
+
+# A reason is spelled by what it is about (Table or Index), Write, and one of these.
+_KEY_RANGE = "KeyRangeThroughputExceeded"
+_KINDS = {
+    "ProvisionedThroughputExceeded": LimitKind.TABLE,
+    _KEY_RANGE: LimitKind.KEY_RANGE,
+    "MaxOnDemandThroughputExceeded": LimitKind.ON_DEMAND_MAXIMUM,
+    "AccountLimitExceeded": LimitKind.ACCOUNT,
+}
+# The code of an error that needs no reasons: only the account's quota is refused with it.
+_ACCOUNT_CODE = "RequestLimitExceeded"
+
+
+def resource_of(arn: str) -> str:
+    """The index that an ARN names; "" for that of a table."""
+    return arn.partition("/index/")[2]
+
+
+def is_key_range(reason: str) -> bool:
+    """Whether a reason is about some partition keys, and not about the table or an index as a whole."""
+    return reason.endswith(_KEY_RANGE)
+
+
+def limits_of(refusals: Iterable[Refusals]) -> tuple[Limit, ...]:
+    """
+    What the workers ran into, taken together, what most answers named first. Items handed back without a
+    reason are a limit only where no answer told one: they are many, and a few of them were asked about.
+    """
+    of_workers = list(refusals)
+    reasons: Counter[tuple[str, str]] = Counter()
+    for worker in of_workers:
+        reasons.update(worker.reasons)
+    if len(reasons) > 1:
+        del reasons[UNTOLD]
+    answers: Counter[tuple[LimitKind, str]] = Counter()
+    for (reason, arn), count in reasons.items():
+        answers[_limit(reason, arn)] += count
+    limits = [
+        Limit(kind, count, index, _keys(of_workers, index) if kind is LimitKind.KEY_RANGE else ())
+        for (kind, index), count in answers.items()
+    ]
+    return tuple(sorted(limits, key=lambda limit: (-limit.answers, limit.kind, limit.index)))
+
+
+def index_units_of(refusals: Iterable[Refusals]) -> dict[str, float]:
+    """Write units by name of an index, of all workers."""
+    units: Counter[str] = Counter()
+    for worker in refusals:
+        units.update(worker.units)
+    return dict(units)
+
+
+def sentence(limit: Limit) -> str:
+    """In plain words, to be read behind "limited by". Names and keys stand in it as they are."""
+    index = f"index {limit.index}"
+    match limit.kind:
+        case LimitKind.TABLE:
+            return "the write capacity of the table"
+        case LimitKind.INDEX:
+            return f"{index}: its own write capacity"
+        case LimitKind.KEY_RANGE:
+            return _key_range(limit, index)
+        case LimitKind.ON_DEMAND_MAXIMUM if limit.index:
+            return f"{index}: the maximum that is set for its on-demand writes"
+        case LimitKind.ON_DEMAND_MAXIMUM:
+            return "the maximum that is set for the table's on-demand writes"
+        case LimitKind.ACCOUNT if limit.index:
+            return f"{index}: the account's quota of write units a second"
+        case LimitKind.ACCOUNT:
+            return "the account's quota of write units a second"
+        case LimitKind.UNEXPLAINED:
+            return "the service, which did not say why"
+
+
+def _limit(reason: str, arn: str) -> tuple[LimitKind, str]:
+    if reason == _ACCOUNT_CODE:
+        return LimitKind.ACCOUNT, ""
+    about = next((about for about in ("Table", "Index") if reason.startswith(about)), None)
+    kind = next((kind for end, kind in _KINDS.items() if reason.endswith(end)), None)
+    index = resource_of(arn) if about == "Index" else ""
+    if about is None or kind is None or (about == "Index" and not index):
+        return LimitKind.UNEXPLAINED, ""
+    return (LimitKind.INDEX if index and kind is LimitKind.TABLE else kind), index
+
+
+def _keys(of_workers: Iterable[Refusals], index: str) -> tuple[tuple[str, int], ...]:
+    return merged((worker.keys.get(index, ()) for worker in of_workers), _NAMED_KEYS)
+
+
+def _key_range(limit: Limit, index: str) -> str:
+    where = index if limit.index else "the table"
+    text = f"a key range of {where} ({PARTITION_UNITS:,} write units a second a partition)"
+    keys = ", ".join(f"{key} ({_times(count)})" for key, count in limit.keys[:_SHOWN_KEYS])
+    return f"{text}; refused most: {keys}" if keys else text
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count:,} times"
