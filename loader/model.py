@@ -128,6 +128,11 @@ class TableDescription:
     replicas: tuple[str, ...] = ()
     ttl: str | None = None
 
+    @property
+    def capacities(self) -> tuple[WriteCapacity, ...]:
+        """That of the table, and of each index that has one of its own."""
+        return self.capacity, *(index.capacity for index in self.indexes if not index.local)
+
 
 # --- rows that cannot become items --------------------------------------------------------------
 

@@ -23,7 +23,7 @@ Keys = Callable[[float, Random], int]
 class Work:
     """
     What a load has to write. `units` are an item's (the index's included), `client` what one worker can do
-    in units a second at most; `keys` draws the key of an item at a time, `busy` tells whether there is anything.
+    in units a second at most; `keys` draws the key of an item at a time, `busy` tells whether there is work.
     """
 
     units: float = 1.0
@@ -44,6 +44,7 @@ class Worker:
     used: float = 0.0
     refused: float = 0.0
     held: float = 0.0
+    answered: float = 0.0
     told: tuple[float, float, float] = (0.0, 0.0, 0.0)
     again: list[tuple[float, int]] = field(default_factory=list)
     replies: list[tuple[float, float, float]] = field(default_factory=list)
@@ -65,6 +66,7 @@ class Worker:
             _, used, failed = self.replies.pop(0)
             self.used += used
             self.refused += failed
+            self.answered = now
         return accepted, refused
 
     def report(self, now: float) -> Flow | None:
@@ -73,7 +75,9 @@ class Worker:
             return None
         self.next_report = now + TICK + self.random.random() * 0.01
         told, self.told = self.told, (self.used, self.refused, self.held)
-        return None if told == self.told else Flow(0, 0, self.used, self.refused, self.held, at=now)
+        if told == self.told:
+            return None
+        return Flow(round(self.used / self.work.units), 0, self.used, self.refused, self.held, self.answered)
 
     def _send(self, now: float, table: Table) -> tuple[float, float]:
         units = self.work.units

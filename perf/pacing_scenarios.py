@@ -17,8 +17,8 @@ UNKNOWN = WriteCapacity()
 class Measured:
     """
     Of one run: `used` is the share of the capacity from `steady` on, `refused` that of what was asked then,
-    `reached` the seconds to 90 % of the capacity after `step`, `parts` each load's share of what was accepted,
-    `window` the least and most accepted a second in any ten seconds.
+    `reached` the seconds to 90 % of the capacity after `step`, `parts` each load's share of what was
+    accepted, `window` the least and most accepted a second in any ten seconds.
     """
 
     used: float
@@ -89,7 +89,7 @@ def load(
     cap: float | None = None,
     start: float = 0.0,
 ) -> Load:
-    return Load(first_pace(told, cap), workers, work or Work(), seed, start)
+    return Load(first_pace([told], cap), workers, work or Work(), seed, start)
 
 
 def _provisioned(units: int) -> WriteCapacity:

@@ -10,7 +10,7 @@ Units = Callable[[float], float]
 
 @dataclass(slots=True)
 class Bucket:
-    """As DynamoDB's: an item larger than the whole bucket goes through when that is full, and leaves a debt."""
+    """As DynamoDB's: an item larger than the whole bucket goes through when that is full, on credit."""
 
     rate: float
     size: float
@@ -39,7 +39,8 @@ class Table:
     """
     `capacity` is the table's over time, None without limit; its bucket holds `burst` seconds and begins full.
     Each item takes `units` of it, and as many of the index's bucket where `index` gives its units a second.
-    `partition` is what each key takes; `flaky` is the part of writes refused for reasons of their own (a hot key).
+    `partition` is what each key takes; `flaky` is the part of writes refused for reasons of their
+    own (a hot key).
     """
 
     capacity: Units | None = None

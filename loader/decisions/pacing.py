@@ -8,6 +8,7 @@ capacity uses all of it.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -15,70 +16,92 @@ from loader.capacity import WriteCapacity
 
 FLOOR = 1.0
 """Write units a second that are always asked for: less would never find out that there is more."""
+# For an item that costs more than this, so many seconds.
+_ITEM_SECONDS = 2.0
 
-# While nothing was ever refused: a table without a limit is not slowed for long.
-_SEARCH_DOUBLING = 0.25
-# Of the scale, a second. The part refused is this times half the time it takes to hear and judge (0.5 s).
-_CREEP = 0.035
-# Below the accepted rate after refusals, alone and where others take a part: AIMD becomes fair by its cuts.
-_CUT, _CUT_SHARED = 0.02, 0.08
-# Of what the table is said to take: who gets clearly less has company, who gets hardly any of it meets
-# another limit (its partitions).
-_ALONE, _ELSEWHERE = 0.95, 0.2
-# Of what the table is said to take: no rise is slower than that of one who gets so much.
-_LEAST = 0.05
-# A rate above the ceiling by more than a saw's height, with nothing refused: the ceiling has moved. The rise
-# gets steeper with the distance (a second, each), so that an error of a percent does no harm.
-_MOVED = 0.015
-_CREST = 1.1
-_FADE = 0.98
-_CHASE = 10.0
-_CHASE_DOUBLING = 0.35
-# The refused part of what was asked that says nothing of the table: a key that many rows have.
-_NOISE = 0.005
-# From this part on the rate is so much too high that it falls before it is known to what.
-_SHARP = 0.1
-# Times what was used lately: no rise beyond, whatever holds the load.
-_ROOM = 4.0
+# Seconds of a doubling while nothing was ever refused: a table without a limit is not slowed for long. What a
+# provisioned table takes beyond its setting comes out of its bucket, and there is no hurry to empty that.
+_SEARCH, _SEARCH_PROVISIONED = 0.25, 1.0
+# Of the ceiling, a second. Refused is this times half the time until it is heard (some 0.2 s). Where there
+# may be company, it is of what the table is said to take, and both rise.
+_CREEP, _CREEP_SHARED = 0.05, 0.03
+# Below the ceiling after refusals. What is cut is not lost while the bucket (one second's worth) has room for
+# it. Where there may be company, it is times the own part: the larger gives more, so they become equal.
+_CUT, _CUT_SHARED = 0.02, 0.15
+# Of what the table is said to take: who gets clearly less may have company; who gets hardly any of it has
+# met something else (partitions), but rises as if it had so much, in case it was pushed aside.
+_ALONE, _ELSEWHERE, _LEAST = 0.88, 0.2, 0.05
+# Above the rate that was refused last, with nothing refused: the ceiling has moved. The rise gets steeper
+# with the distance (a second, each), so that an error of a percent does no harm, up to doubling (seconds).
+_MOVED, _CHASE, _CHASE_DOUBLING = 0.015, 10.0, 0.35
+# That rate is remembered up to so much above the ceiling, and fades with each saw, for it may have been one
+# that overshot. With company it is higher: the other's cut leaves room in the bucket.
+_CREST, _CREST_SHARED, _FADE = 1.1, 1.25, 0.98
+# Refused, of what was asked: so little says nothing of the table (a key that many rows have); so much ends a
+# saw (a tenth of a second has more chance in it); so much cannot wait until it is known how far to fall.
+_NOISE, _CLEAR, _SHARP = 0.005, 0.01, 0.1
 # How far two ways to tell what was accepted may be apart.
 _AGREE = 0.05
-# Times between requests (at least between samples) that a measurement takes, and a change to be seen.
+# Times the seconds between samples with requests: what a trial takes, and a change to be seen.
 _MEASURE, _SETTLE = 3, 3
-_LUMPS = 16
-_FEW = 4
+# Seconds of a saw from which on its mean is good.
 _SAW = 1.0
-_CLEAR = 0.01
+# Seconds between judgements. Of few and large items it takes more to see anything, and all times are longer
+# in proportion; so much more refused in one of them may be chance.
+_SPAN, _LONGEST_SPAN, _ITEMS = 0.1, 1.0, 10.0
+_MOST_PATIENT = 2.5
+# Refusals that do not get fewer with the rate are not the rate's doing. So many cuts, each to so much of the
+# rate, say so, where so many seconds never pass without any. Then so many times as much may be refused, up to
+# a part that no load can live with, which is forgotten within some times so many seconds.
+_VAIN_CUTS, _LOWER, _AS_MUCH, _HELPED = 2, 0.7, 0.3, 0.5
+_TOLERANCE, _MOST_NOISE, _FORGET = 1.5, 0.6, 20.0
+# Times what was used lately: no rise beyond. A rate that doubles is some 0.45 s ahead of what is seen.
+_ROOM = 4.0
+# The weight of a sample in running means: they look back some three samples.
 _SMOOTH = 0.3
+# Seconds: less is no sample, and no rise is for more (the machine may have slept).
+_INSTANT, _LONG = 1e-3, 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
     """
-    What all workers did in `seconds`: write units charged, and an estimate of those throttled or handed back;
-    `held`: batches waited for the pace, so that more would have been sent at a higher rate.
+    What all workers did in `seconds`: items written and their write units (`used`), and an estimate of the
+    units throttled or handed back; `held`: batches waited for the pace, so more would have been sent.
     """
 
     seconds: float
+    items: float
     used: float
     refused: float
     held: bool
 
-
-@dataclass(frozen=True, slots=True)
-class _Trial:
-    """Samples since the first refusal, that one (which is only partly refused) left out."""
-
-    seconds: float = 0.0
-    used: float = 0.0
-    refused: float = 0.0
-
-    def __add__(self, sample: Sample) -> "_Trial":
-        return _Trial(self.seconds + sample.seconds, self.used + sample.used, self.refused + sample.refused)
+    def __add__(self, other: "Sample") -> "Sample":
+        return Sample(
+            self.seconds + other.seconds,
+            self.items + other.items,
+            self.used + other.used,
+            self.refused + other.refused,
+            self.held or other.held,
+        )
 
     @property
     def part(self) -> float:
+        """Of what was asked, refused."""
         asked = self.used + self.refused
-        return self.refused / asked if asked else 0.0
+        return self.refused / asked if asked > 0 else 0.0
+
+
+_NOTHING = Sample(0.0, 0.0, 0.0, 0.0, False)
+
+
+@dataclass(frozen=True, slots=True)
+class _Cut:
+    """A rate at which a part of what was asked was refused, and how often as much was at lower ones."""
+
+    rate: float
+    part: float
+    vain: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,81 +109,110 @@ class Pace:
     """
     `rate` is write units a second over all workers; None is no limit, until something is refused.
 
-    `cap` bounds it; `told` is what the table is said to take. `ceiling` is what it last accepted while it
-    refused, `cut` how far below that the rate went. `flow` is what was used lately (units a second), `gap`
-    the seconds between samples in which anything was asked, `still` those since the last one; `settling` are
-    seconds for which a change is not yet seen.
+    `cap` bounds it; `told` is what the table is said to take. At first the rate doubles in `search` seconds.
+    `ceiling` is what was taken when something was refused last, None if it never was, and `crest` the rate at
+    that time. `trial` are the samples since a refusal, without the first, which is only partly refused; `saw`
+    those since the last cut, while the pace held the load. Nothing is judged for `settling` seconds after a
+    cut: it is not yet seen.
+
+    `flow` is what was used lately, a second; `gap` are the seconds between samples in which anything was
+    asked, `still` those since the last one. `item` is the units of an item; while items are few, samples are
+    `pending` until there are enough to judge, and all times are longer by `stretch`. `noise` is the part of
+    what is asked whose refusal says nothing, `calm` the seconds without more than that, and `cut` what the
+    next cuts are compared with, to find refusals that have nothing to do with the rate.
     """
 
     rate: float | None
     cap: float | None = None
     told: float | None = None
+    search: float = _SEARCH
     ceiling: float | None = None
     crest: float = 1.0
-    trial: _Trial | None = None
-    saw: _Trial | None = None
+    trial: Sample | None = None
+    saw: Sample | None = None
     settling: float = 0.0
     flow: float = 0.0
-    gap: float = 0.1
+    gap: float = _SPAN
     still: float = 0.0
-    asked: float = 0.0
-    lump: float = 0.0
+    item: float = 1.0
+    pending: Sample = _NOTHING
+    stretch: float = 1.0
+    noise: float = _NOISE
+    calm: float = 0.0
+    cut: _Cut | None = None
 
     def after(self, sample: Sample) -> Self:
         """The pace from now on. Time passes by `sample.seconds` alone."""
-        if sample.seconds <= 0:
+        if sample.seconds < _INSTANT:
             return self
+        sample += self.pending
+        item = self.item
+        if sample.items >= 1:
+            item += min(1.0, sample.seconds) * (sample.used / sample.items - item)
+        span = min(_LONGEST_SPAN, max(_SPAN, _ITEMS * item / self.rate)) if self.rate else _SPAN
+        if sample.seconds < 0.9 * span:
+            return replace(self, pending=sample)
+        return replace(self, pending=_NOTHING, item=item, stretch=span / _SPAN)._judged(sample)
+
+    def _judged(self, sample: Sample) -> Self:
         seen = self._seen(sample)
         if seen.saw is not None:
             # What a table saves up while it is not asked for all is no part of what it takes a second.
             seen = replace(seen, saw=seen.saw + sample if sample.held else None)
-        if not sample.used and not sample.refused:
-            return seen
         if seen.settling > 0:
             return replace(seen, settling=seen.settling - sample.seconds)
+        if not sample.used and not sample.refused:
+            return seen
         if seen.trial is not None:
             return seen._tried(seen.trial + sample)
-        if sample.refused > _NOISE * (sample.used + sample.refused):
+        if sample.part > seen.noise:
             return seen._refused(sample)
-        return seen._risen(sample.seconds) if sample.held else seen
+        calm = seen.calm + sample.seconds
+        # Once it has helped for a while to ask for less, it is the rate that is refused.
+        seen = replace(seen, calm=calm, cut=seen.cut if calm < _HELPED * seen.stretch else None)
+        return seen._risen(min(sample.seconds, _LONG)) if sample.held else seen
 
     def _seen(self, sample: Sample) -> Self:
-        still = self.still + sample.seconds
+        noise = max(_NOISE, self.noise * 0.5 ** (sample.seconds / _FORGET))
         if not sample.used and not sample.refused:
-            return replace(self, still=still)
+            return replace(self, still=self.still + sample.seconds, noise=noise)
+        still = self.still + sample.seconds
         weight = min(1.0, _SMOOTH * still / self.gap)
-        asked = sample.used + sample.refused
-        lump = self.lump + _SMOOTH * (min(abs(asked - self.asked), asked) - self.lump)
         return replace(
             self,
-            asked=asked,
-            lump=lump,
+            noise=noise,
             still=0.0,
             gap=self.gap + _SMOOTH * (still - self.gap),
             flow=self.flow + weight * (sample.used / still - self.flow),
         )
 
     def _refused(self, sample: Sample) -> Self:
-        """After a saw the capacity is known; otherwise the first refusal begins a trial."""
-        asked = sample.used + sample.refused
-        sharp = sample.refused > max(_SHARP * asked, 2 * self.lump)
-        if not sharp and self.rate is not None and self.saw is not None:
-            risen = self.rate < self.crest * _CREST
-            if risen and self.saw.seconds >= _SAW and self.saw.used >= _LUMPS * self.lump:
-                if sample.refused <= _CLEAR * asked:
+        """
+        The first refusal since a while. At both ends of a saw the bucket is empty, so that its mean is the
+        capacity. Where there was none, or the rate is far off, a trial tells what is accepted.
+        """
+        if sample.part <= _SHARP * min(self.stretch, _MOST_PATIENT):
+            saw = self.saw
+            if (
+                saw is not None
+                and saw.seconds >= _SAW * self.stretch
+                and (self.rate or 0.0) < self.crest * _CREST
+            ):
+                if sample.part <= max(_CLEAR, self.noise):
                     return self
-                return self._lowered(self.saw.used / self.saw.seconds)
-        rate = self.rate
-        if rate is not None and sharp:
-            # What was taken in this sample is no less than what can be taken.
-            known = self.ceiling or self.told or 0.0
-            rate = self._bounded(min(rate, max(sample.used / sample.seconds, known)))
-        return replace(self, rate=rate, trial=_Trial())
+                return self._lowered(saw.used / saw.seconds, sample.part)
+            return replace(self, trial=_NOTHING, calm=0.0)
+        if self.rate is None:
+            return replace(self, trial=_NOTHING, calm=0.0)
+        # What was taken in this sample is no less than what can be taken.
+        known = self.ceiling or self.told or 0.0
+        rate = self._bounded(min(self.rate, max(sample.used / sample.seconds, known)))
+        return replace(self, rate=rate, trial=_NOTHING, calm=0.0)
 
-    def _tried(self, trial: _Trial) -> Self:
-        if trial.seconds < _MEASURE * self.gap * 0.99 or trial.used + trial.refused < _LUMPS * self.lump:
+    def _tried(self, trial: Sample) -> Self:
+        if trial.seconds < _MEASURE * self.gap * 0.99:
             return replace(self, trial=trial)
-        if trial.part <= _NOISE:
+        if trial.part <= self.noise:
             return replace(self, trial=None)
         accepted = trial.used / trial.seconds
         if self.rate is not None:
@@ -168,27 +220,37 @@ class Pace:
             exact = self.rate * (1 - trial.part)
             if abs(exact - accepted) < _AGREE * exact:
                 accepted = exact
-        # Few large requests: one more might have been taken just so.
-        if trial.used < _FEW * self.lump:
-            accepted = (trial.used + self.lump) / trial.seconds
-        return self._lowered(accepted)
+        return self._lowered(accepted, trial.part)
 
-    def _lowered(self, accepted: float) -> Self:
+    def _lowered(self, accepted: float, part: float) -> Self:
+        """The table refuses a part of what it is asked, and takes `accepted` units a second."""
         accepted = max(accepted, FLOOR)
+        asked = self.rate if self.rate is not None else accepted / (1 - min(part, 0.99))
+        last = _followed(self.cut, asked, part)
+        noise = _TOLERANCE * last.part
+        if last.vain >= _VAIN_CUTS and noise <= _MOST_NOISE:
+            return replace(
+                self, rate=self._bounded(last.rate), noise=noise, cut=None, trial=None, saw=None, calm=0.0
+            )
         told = self.told or accepted
         shared = _ELSEWHERE * told < accepted < _ALONE * told
-        cut = _CUT_SHARED if shared else _CUT
-        rate = accepted * (1 - cut)
+        # The larger of two gives more.
+        depth = max(_CUT, _CUT_SHARED * accepted / told) if shared else _CUT
+        rate = accepted * (1 - depth)
         if self.rate is not None:
             rate = min(rate, self.rate)
-        top = min(max(self.rate or 0.0, _FADE * self.crest), accepted * _CREST)
+        most = accepted * (_CREST_SHARED if shared else _CREST)
+        crest = min(max(self.rate or 0.0, _FADE * self.crest), most)
         return replace(
             self,
             rate=self._bounded(rate),
             ceiling=accepted,
-            crest=max(accepted * (1 + cut), top),
+            # A saw is about as high above the ceiling as it is deep below.
+            crest=max(accepted * (1 + 2 * depth), crest),
             trial=None,
-            saw=_Trial(),
+            saw=_NOTHING,
+            calm=0.0,
+            cut=last,
             settling=_SETTLE * self.gap,
         )
 
@@ -196,32 +258,51 @@ class Pace:
         if self.rate is None:
             return self
         if self.ceiling is None:
-            rate = self.rate * 2 ** (seconds / _SEARCH_DOUBLING)
+            rate = self.rate * 2 ** (seconds / self.search)
         else:
-            told = max(self.told or 0.0, self.ceiling)
-            # Two loads on one table rise by the same, or the larger would stay it.
-            part = self.ceiling / told
-            scale = (
-                min(told * (2 - part), 3 * self.ceiling)
-                if part > _ELSEWHERE
-                else max(self.ceiling, _LEAST * told)
-            )
-            beyond = max(0.0, self.rate / self.crest - 1 - _MOVED - self.lump / (2 * self.ceiling))
+            beyond = max(0.0, self.rate / self.crest - 1 - _MOVED)
             steep = min(_CHASE * beyond, math.log(2) / _CHASE_DOUBLING)
-            rate = self.rate * math.exp(steep * seconds) + _CREEP * scale * seconds
+            rate = self.rate * math.exp(steep * seconds / self.stretch) + (
+                self._creep(self.ceiling) * seconds / self.stretch
+            )
         return replace(self, rate=self._bounded(max(self.rate, min(rate, _ROOM * self.flow))))
 
+    def _creep(self, ceiling: float) -> float:
+        """Units a second by which the rate rises each second on the way to the next refusal."""
+        told = max(self.told or 0.0, ceiling)
+        part = ceiling / told
+        if part >= _ALONE:
+            return _CREEP * ceiling
+        if part <= _ELSEWHERE:
+            return _CREEP_SHARED * max(ceiling, _LEAST * told)
+        # Two loads rise by units, not by parts of what they have, the smaller by more: they become equal.
+        return _CREEP_SHARED * min(told * (3 - 2.5 * part), 4 * ceiling)
+
     def _bounded(self, rate: float) -> float:
-        rate = max(rate, FLOOR)
+        rate = max(rate, FLOOR, self.item / _ITEM_SECONDS)
         return rate if self.cap is None else min(rate, self.cap)
 
 
-def first_pace(capacity: WriteCapacity, cap: float | None) -> Pace:
+def _followed(last: _Cut | None, rate: float, part: float) -> _Cut:
+    """The cut to compare the next ones with, after one at `rate`, of which a `part` was refused."""
+    if last is None or part < _AS_MUCH * last.part:
+        return _Cut(rate, part)
+    vain = last.vain + (rate <= _LOWER ** (last.vain + 1) * last.rate)
+    return _Cut(last.rate, (last.part + part) / 2, vain)
+
+
+def first_pace(capacities: Sequence[WriteCapacity], cap: float | None) -> Pace:
     """
-    Where a load begins: with what the table is said to take, at most `cap`; without a limit where nothing
-    is known.
+    Where a load begins: with what the table (the first of the `capacities`) and its global indexes are said
+    to take, at most `cap`; without a limit where nothing is known. A row is taken to cost each the same.
     """
-    on_demand = [units for units in (capacity.maximum, capacity.warm) if units]
-    told = float(capacity.provisioned or min(on_demand, default=0)) or None
+    known = [units for each in capacities if (units := _told(each)) is not None]
+    told = min(known) * len(capacities) if known else None
     rates = [rate for rate in (told, cap) if rate is not None]
-    return Pace(rate=min(rates, default=None), cap=cap, told=told)
+    search = _SEARCH if capacities[0].provisioned is None else _SEARCH_PROVISIONED
+    return Pace(min(rates, default=None), cap, told, search)
+
+
+def _told(capacity: WriteCapacity) -> float | None:
+    on_demand = [units for units in (capacity.maximum, capacity.warm) if units]
+    return float(capacity.provisioned or min(on_demand, default=0)) or None

@@ -28,6 +28,7 @@ class _Worker:
     heard: float
     share: float | None
     held: bool = True
+    items: float = 0.0
     used: float = 0.0
     refused: float = 0.0
 
@@ -35,6 +36,7 @@ class _Worker:
         self.held = flow.held - self.flow.held > _HELD * (now - self.heard)
         seconds = flow.at - self.flow.at
         if seconds > 0:
+            self.items = (flow.written - self.flow.written) / seconds
             self.used = (flow.used - self.flow.used) / seconds
             self.refused = (flow.refused - self.flow.refused) / seconds
         self.flow, self.heard = flow, now
@@ -77,11 +79,13 @@ class Budget:
             number: state for number, state in self._workers.items() if now - state.heard <= SILENT_SECONDS
         }
         held = any(state.held for state in active.values())
+        items = sum(state.items for state in active.values())
         refused = sum(state.refused for state in active.values())
         seconds, self._at = now - self._at, now
         self._pace = self._pace.after(
             Sample(
                 seconds,
+                items * seconds,
                 sum(state.used for state in active.values()) * seconds,
                 refused * seconds,
                 held,

@@ -84,9 +84,8 @@ class _Load:
         self._refusals: dict[int, Refusals] = {}
         self._pool: WorkerPool | None = None
         self._deaths = Deaths()
-        self._budget = Budget(
-            first_pace(prepared.table.capacity, prepared.config.max_wcu), prepared.workers, self._began
-        )
+        pace = first_pace(prepared.table.capacities, prepared.config.max_wcu)
+        self._budget = Budget(pace, prepared.workers, self._began)
         self._phase = Phase.INDEXING
         self._last_change = self._began
         self._last_rows = -1

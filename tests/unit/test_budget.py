@@ -14,7 +14,7 @@ class Load:
     """Workers that write `rates` units a second, and are held by their shares if those are less than that."""
 
     def __init__(self, cap: float | None, rates: dict[int, float]) -> None:
-        self.budget = Budget(first_pace(WriteCapacity(), cap), len(rates), 0.0)
+        self.budget = Budget(first_pace([WriteCapacity()], cap), len(rates), 0.0)
         first = self.budget.first_share().rate
         self.shares: dict[int, float | None] = dict.fromkeys(rates, first)
         self.rates = rates
@@ -79,7 +79,7 @@ def test_a_worker_that_ends_gives_its_share_back() -> None:
 
 
 def test_a_worker_that_is_not_heard_of_yet_has_its_share_all_the_same() -> None:
-    budget = Budget(first_pace(WriteCapacity(), 900), 3, 0.0)
+    budget = Budget(first_pace([WriteCapacity()], 900), 3, 0.0)
     budget.hear(1, Flow(), 0.0)
     budget.hear(1, Flow(used=30, held=0.1, at=0.1), 0.1)
     assert sum(share.rate or 0 for share in budget.shares(0.1).values()) <= 300
