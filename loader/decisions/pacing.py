@@ -50,11 +50,13 @@ _SAW = 1.0
 # in proportion; so much more refused in one of them may be chance.
 _SPAN, _LONGEST_SPAN, _ITEMS = 0.1, 1.0, 10.0
 _MOST_PATIENT = 2.5
-# Refusals that do not get fewer with the rate are not the rate's doing. So many cuts, each to so much of the
-# rate, say so, where so many seconds never pass without any. Then so many times as much may be refused, up to
-# a part that no load can live with, which is forgotten within some times so many seconds.
-_VAIN_CUTS, _LOWER, _AS_MUCH, _HELPED = 2, 0.7, 0.3, 0.5
-_TOLERANCE, _MOST_NOISE, _FORGET = 1.5, 0.6, 20.0
+# Refusals that do not get fewer with the rate are not the rate's doing: where after so many seconds (another
+# load that begins overshoots for a while) so little of the rate is left, still so much of the part is
+# refused, and so many seconds never passed without any, the first rate is tried again. There so many times as
+# much may be refused, up to a part that no load can live with; more says that it was the rate after all. It
+# is forgotten in some times so many seconds.
+_IN_VAIN, _LOWER, _AS_MUCH, _HELPED = 4.0, 0.7, 0.3, 0.5
+_TOLERANCE, _MOST_NOISE, _FORGET = 2.0, 0.8, 20.0
 # Times what was used lately: no rise beyond. A rate that doubles is some 0.45 s ahead of what is seen.
 _ROOM = 4.0
 # The weight of a sample in running means: they look back some three samples.
@@ -97,11 +99,11 @@ _NOTHING = Sample(0.0, 0.0, 0.0, 0.0, False)
 
 @dataclass(frozen=True, slots=True)
 class _Cut:
-    """A rate at which a part of what was asked was refused, and how often as much was at lower ones."""
+    """A rate, and the part of what was asked that was refused at it and at lower ones in `seconds` since."""
 
     rate: float
     part: float
-    vain: int = 0
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +158,9 @@ class Pace:
 
     def _judged(self, sample: Sample) -> Self:
         seen = self._seen(sample)
+        if seen.cut is not None:
+            seconds = seen.cut.seconds + sample.seconds / seen.stretch
+            seen = replace(seen, cut=replace(seen.cut, seconds=seconds))
         if seen.saw is not None:
             # What a table saves up while it is not asked for all is no part of what it takes a second.
             seen = replace(seen, saw=seen.saw + sample if sample.held else None)
@@ -228,7 +233,7 @@ class Pace:
         asked = self.rate if self.rate is not None else accepted / (1 - min(part, 0.99))
         last = _followed(self.cut, asked, part)
         noise = _TOLERANCE * last.part
-        if last.vain >= _VAIN_CUTS and noise <= _MOST_NOISE:
+        if last.seconds >= _IN_VAIN and asked <= _LOWER * last.rate and noise <= _MOST_NOISE:
             return replace(
                 self, rate=self._bounded(last.rate), noise=noise, cut=None, trial=None, saw=None, calm=0.0
             )
@@ -249,6 +254,7 @@ class Pace:
             crest=max(accepted * (1 + 2 * depth), crest),
             trial=None,
             saw=_NOTHING,
+            noise=_NOISE,
             calm=0.0,
             cut=last,
             settling=_SETTLE * self.gap,
@@ -284,11 +290,10 @@ class Pace:
 
 
 def _followed(last: _Cut | None, rate: float, part: float) -> _Cut:
-    """The cut to compare the next ones with, after one at `rate`, of which a `part` was refused."""
+    """What to compare the next cuts with, after one at `rate`, of which a `part` was refused."""
     if last is None or part < _AS_MUCH * last.part:
         return _Cut(rate, part)
-    vain = last.vain + (rate <= _LOWER ** (last.vain + 1) * last.rate)
-    return _Cut(last.rate, (last.part + part) / 2, vain)
+    return _Cut(last.rate, (last.part + part) / 2, last.seconds)
 
 
 def first_pace(capacities: Sequence[WriteCapacity], cap: float | None) -> Pace:

@@ -141,6 +141,10 @@ class Delivery:
         self._settler.note(refused=self._refused, wrote=self._wrote)
         return None
 
+    def put_off(self, rest: Batch) -> None:
+        """What of a part is not to go in its request is the next one."""
+        self._parts.append(rest)
+
     def answered(
         self, part: Batch, answer: Answer | ConnectionFault, random: float, *, in_outage: bool = False
     ) -> float:

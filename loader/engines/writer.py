@@ -219,11 +219,11 @@ class Writer:
                 if self._is_surplus():
                     self._queue.put(batch)
                     return
-                batch, rest = self._pacer.cut(batch)
-                if rest is not None:
-                    self._queue.put(rest)
                 delivery = Delivery(self._settler, batch, attempt)
                 while part := delivery.next_part():
+                    part, rest = self._pacer.cut(part)
+                    if rest is not None:
+                        delivery.put_off(rest)
                     units = self._pacer.take(part, at_once=delivery.urgent)
                     if self.draining():
                         raise Draining

@@ -30,6 +30,7 @@ def surroundings(seed: int, chunk_size: int) -> Iterator[None]:
     with (
         mock.patch.object(prepare, "open_session", lambda *_: Nowhere()),
         mock.patch.object(prepare, "describe", lambda *_: TABLE),
+        mock.patch.object(prepare, "time_to_live", lambda *_: None),
         mock.patch.object(prepare, "secrets", fixed),
         mock.patch.object(prepare, "Cutter", partial(Cutter, chunk_size=chunk_size)),
     ):

@@ -87,7 +87,7 @@ def test_what_a_provisioned_table_has_saved_up_is_asked_for_in_no_hurry() -> Non
     assert on_demand is not None and on_demand > 8_000
 
 
-@pytest.mark.parametrize("part", [0.02, 0.1, 0.3])
+@pytest.mark.parametrize("part", [0.02, 0.1, 0.25])
 @pytest.mark.parametrize("capacity", [WriteCapacity(), WriteCapacity(provisioned=5000)], ids=["free", "told"])
 def test_refusals_that_have_nothing_to_do_with_the_rate_do_not_slow_a_load_for_ever(
     part: float, capacity: WriteCapacity

@@ -17,6 +17,7 @@ from loader.decisions.retry import RetryPolicy
 from loader.decisions.schema import build_schema
 from loader.decisions.wire import Reply, join_items
 from loader.edges.clients import Credentials
+from loader.edges.events import Share
 from loader.edges.source import Source
 from loader.engines.builder import Builder, BuildRules, Draining
 from loader.engines.outcomes import Outcomes
@@ -32,6 +33,7 @@ SECONDS = 20.0
 PAUSE = 0.05
 """For what must not."""
 IMPATIENT = RetryPolicy(base=0.001, throttle_cap=0.002)
+UNLIMITED = Share()
 
 Answer = Callable[[list[str]], list[str]]
 """Which of the keys of a request are handed back; may raise what a transport raises."""
@@ -85,7 +87,14 @@ class Bench:
     """A writer, and the batches of a file of `rows` rows for it."""
 
     def __init__(
-        self, path: Path, rows: int, size: int, threads: int, answer: Answer, policy: RetryPolicy
+        self,
+        path: Path,
+        rows: int,
+        size: int,
+        threads: int,
+        answer: Answer,
+        policy: RetryPolicy,
+        share: Share,
     ) -> None:
         path.write_text("id\n" + "".join(f"k{number}\n" for number in range(rows)))
         self.rows = rows
@@ -102,7 +111,7 @@ class Bench:
         self.line = Line(answer)
         self.failures: list[BaseException] = []
         self.denied: list[int] = []
-        rules = WriterRules("t", KEY, indexes=(), threads=threads, adapts=False, batch_size=size)
+        rules = WriterRules("t", KEY, indexes=(), threads=threads, adapts=False, batch_size=size, share=share)
         self.writer = Writer(
             self.line,
             rules,
@@ -111,7 +120,7 @@ class Bench:
             builder,
             on_failure=self._fail,
             on_denied=self._denied,
-            on_change=lambda: self._fail(AssertionError("outage")),
+            on_change=lambda: self._fail(AssertionError("outage, or a long wait")),
         )
         self.writer.resize(threads)
         # What a builder has handed over, in the thread that does.
@@ -196,8 +205,9 @@ def bench(tmp_path: Path) -> Iterator[Make]:
             threads: int = 1,
             answer: Answer = lambda keys: [],
             policy: RetryPolicy = IMPATIENT,
+            share: Share = UNLIMITED,
         ) -> Bench:
-            made = Bench(tmp_path / "a.csv", rows, size, threads, answer, policy)
+            made = Bench(tmp_path / "a.csv", rows, size, threads, answer, policy, share)
             stack.callback(made.close)
             return made
 
@@ -505,3 +515,31 @@ def test_senders_that_come_while_it_drains_end_at_once(bench: Make) -> None:
     made.writer.resize(20)
     made.writer.join()
     assert senders_alive() == 0
+
+
+def test_a_batch_goes_in_requests_that_the_share_allows(bench: Make) -> None:
+    made = bench(12, size=6, share=Share(1e6, 2.0))
+    made.begin()
+    made.builder_ended()
+    counts = made.finished()
+    first, second = made.keys(0), made.keys(1)
+    assert made.line.requests == [batch[at : at + 2] for batch in (first, second) for at in (0, 2, 4)]
+    assert (counts.written, counts.requests) == (12, 6)
+
+
+def test_a_batch_that_is_refused_as_a_whole_is_cut_when_the_share_got_smaller(bench: Make) -> None:
+    faults = iter([ConnectionFault("reset", sent=True)])
+
+    def answer(keys: list[str]) -> list[str]:
+        if (fault := next(faults, None)) is not None:
+            made.writer.take_share(Share(1e6, 2.0))
+            raise fault
+        return []
+
+    made = bench(4, size=4, answer=answer)
+    made.begin()
+    made.builder_ended()
+    counts = made.finished()
+    keys = made.keys(0)
+    assert made.line.requests == [keys, keys[:2], keys[2:]]
+    assert counts.written == 4
