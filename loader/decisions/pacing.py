@@ -16,8 +16,8 @@ from loader.capacity import WriteCapacity
 
 FLOOR = 1.0
 """Write units a second that are always asked for: less would never find out that there is more."""
-# For an item that costs more than this, so many seconds.
-_ITEM_SECONDS = 2.0
+# For an item that costs more, so many seconds; of what the table is said to take, so much.
+_ITEM_SECONDS, _FLOOR_PART = 2.0, 0.01
 
 # Seconds of a doubling while nothing was ever refused: a table without a limit is not slowed for long. What a
 # provisioned table takes beyond its setting comes out of its bucket, and there is no hurry to empty that.
@@ -40,8 +40,9 @@ _CREST, _CREST_SHARED, _FADE = 1.1, 1.25, 0.98
 # Refused, of what was asked: so little says nothing of the table (a key that many rows have); so much ends a
 # saw (a tenth of a second has more chance in it); so much cannot wait until it is known how far to fall.
 _NOISE, _CLEAR, _SHARP = 0.005, 0.01, 0.1
-# How far two ways to tell what was accepted may be apart.
-_AGREE = 0.05
+# How far two ways to tell what was accepted may be apart; and the part of the rate that a trial leaves at
+# least, for what is refused altogether may be had again in a moment.
+_AGREE, _LOWEST = 0.05, 0.2
 # Times the seconds between samples with requests: what a trial takes, and a change to be seen.
 _MEASURE, _SETTLE = 3, 3
 # Seconds of a saw from which on its mean is good.
@@ -225,6 +226,8 @@ class Pace:
             exact = self.rate * (1 - trial.part)
             if abs(exact - accepted) < _AGREE * exact:
                 accepted = exact
+            # Where little was asked, little was taken: that is no capacity.
+            accepted = max(accepted, exact, _LOWEST * self.rate)
         return self._lowered(accepted, trial.part)
 
     def _lowered(self, accepted: float, part: float) -> Self:
@@ -285,7 +288,7 @@ class Pace:
         return _CREEP_SHARED * min(told * (3 - 2.5 * part), 4 * ceiling)
 
     def _bounded(self, rate: float) -> float:
-        rate = max(rate, FLOOR, self.item / _ITEM_SECONDS)
+        rate = max(rate, FLOOR, self.item / _ITEM_SECONDS, _FLOOR_PART * (self.told or 0.0))
         return rate if self.cap is None else min(rate, self.cap)
 
 

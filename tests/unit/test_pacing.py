@@ -234,3 +234,23 @@ def test_a_plot_is_an_svg_with_a_line_for_everything() -> None:
     for word in ("seconds", "write units a second", "capacity", "rate 1", "accepted 2", "refused"):
         assert word in words
     assert len(list(root.iter("{http://www.w3.org/2000/svg}path"))) >= 7
+
+
+def test_refusals_while_little_is_asked_do_not_take_that_little_for_the_capacity() -> None:
+    """As at the end of a window, where a few items of a hot key are all that is left."""
+    pace = settled(5000)
+    rate = pace.rate or 0.0
+    for _ in range(5):
+        pace = pace.after(smooth(10, 3, held=False))
+    assert pace.rate is not None and pace.rate > rate / 2
+
+
+def test_a_table_that_refuses_everything_for_a_second_is_used_again_soon() -> None:
+    pace = settled(5000)
+    for _ in range(10):
+        pace = pace.after(smooth(0, pace.rate or 0.0))
+    seconds = 0.0
+    while (pace.rate or 0.0) < 4_500:
+        pace = pace.after(smooth(min(pace.rate or 0.0, 5_000)))
+        seconds += TICK
+        assert seconds < 10
