@@ -1,16 +1,21 @@
 """What limited a load, from what the service gave as reasons."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
-from loader.capacity import Limit, LimitKind, Refusals
+from loader.capacity import Limit, LimitKind, Refusals, WriteCapacity
 from loader.decisions.heavy_hitters import merged
+from loader.model import TableDescription
 
 PARTITION_UNITS = 1_000
 """Write units a second that a partition takes, whatever the capacity of its table or index."""
 
 UNTOLD = ("", "")
 """In the place of a reason and its ARN: a success handed items back, which tells neither."""
+
+USED_UP = 0.85
+"""The part of a capacity from which on, over a load, it is what limited it."""
 
 _NAMED_KEYS = 20
 _SHOWN_KEYS = 3
@@ -56,6 +61,47 @@ def limits_of(refusals: Iterable[Refusals]) -> tuple[Limit, ...]:
         for (kind, index), count in answers.items()
     ]
     return tuple(sorted(limits, key=lambda limit: (-limit.answers, limit.kind, limit.index)))
+
+
+def limits_met(
+    refusals: Iterable[Refusals], table: TableDescription, units: float, seconds: float
+) -> tuple[Limit, ...]:
+    """
+    As `limits_of`; where no answer told why, it is what was used up, if something was: in the `seconds` in
+    which something was written, `units` were charged in all.
+    """
+    of_workers = list(refusals)
+    limits = limits_of(of_workers)
+    if not limits or any(limit.kind is not LimitKind.UNEXPLAINED for limit in limits) or seconds <= 0:
+        return limits
+    used_up = _most_used(table, units, index_units_of(of_workers), seconds)
+    return limits if used_up is None else (replace(used_up, answers=limits[0].answers),)
+
+
+def _most_used(
+    table: TableDescription, units: float, index_units: Mapping[str, float], seconds: float
+) -> Limit | None:
+    """What of the table and its global indexes is nearest to its known capacity, if it is near enough."""
+    own = {index.name: index.capacity for index in table.indexes if not index.local}
+    spent = {name: index_units.get(name, 0.0) for name in own}
+    spent[""] = units - sum(spent.values())
+    found = [
+        (
+            spent[name] / seconds / most,
+            Limit(LimitKind.INDEX if name and kind is LimitKind.TABLE else kind, 0, name),
+        )
+        for name, capacity in {"": table.capacity, **own}.items()
+        for kind, most in _bounds(capacity)
+    ]
+    share, limit = max(found, key=lambda each: each[0], default=(0.0, None))
+    return limit if share >= USED_UP else None
+
+
+def _bounds(capacity: WriteCapacity) -> list[tuple[LimitKind, int]]:
+    if capacity.provisioned is not None:
+        return [(LimitKind.TABLE, capacity.provisioned)]
+    bounds = [(LimitKind.TABLE, capacity.warm), (LimitKind.ON_DEMAND_MAXIMUM, capacity.maximum)]
+    return [(kind, units) for kind, units in bounds if units]
 
 
 def index_units_of(refusals: Iterable[Refusals]) -> dict[str, float]:

@@ -51,6 +51,9 @@ class Budget:
         self._at = now
         self._workers: dict[int, _Worker] = {}
         self._waits = False
+        self.used = 0.0
+        """Write units charged in all, in the `seconds` in which something was."""
+        self.seconds = 0.0
 
     def first_share(self) -> Share:
         """For a worker that is started now; it holds until there is a better one."""
@@ -81,12 +84,15 @@ class Budget:
         held = any(state.held for state in active.values())
         items = sum(state.items for state in active.values())
         refused = sum(state.refused for state in active.values())
+        used = sum(state.used for state in active.values())
         seconds, self._at = now - self._at, now
+        self.used += used * seconds
+        self.seconds += seconds if used else 0.0
         self._pace = self._pace.after(
             Sample(
                 seconds,
                 items * seconds,
-                sum(state.used for state in active.values()) * seconds,
+                used * seconds,
                 refused * seconds,
                 held,
             )

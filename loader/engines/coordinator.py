@@ -8,7 +8,7 @@ from functools import partial
 
 from loader.capacity import Plan, Refusals
 from loader.config import LoadConfig
-from loader.decisions.limits import index_units_of, limits_of
+from loader.decisions.limits import index_units_of, limits_met
 from loader.decisions.pacing import first_pace
 from loader.edges.events import (
     ChunkIndexed,
@@ -355,7 +355,7 @@ class _Load:
     def _summary(
         self, *, complete: bool = False, interrupted: str | None = None, rejects: str | None = None
     ) -> Summary:
-        prepared, tally = self._prepared, self._ledger.tally
+        prepared, tally, budget = self._prepared, self._ledger.tally, self._budget
         config = prepared.config
         if config.dry_run and (config.rejects is None or not complete):
             # Nobody asked for them, or they go with the run.
@@ -375,7 +375,7 @@ class _Load:
             errors=tuple(self._ledger.errors),
             resume_hint=None if complete or config.dry_run else RESUME_HINT,
             reject_codes=dict(tally.codes),
-            limits=limits_of(self._refusals.values()),
+            limits=limits_met(self._refusals.values(), prepared.table, budget.used, budget.seconds),
             index_units=index_units_of(self._refusals.values()),
             plan=self._planner.found(tally.counts) if complete else None,
             dry_run=config.dry_run,

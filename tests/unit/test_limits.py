@@ -2,8 +2,9 @@
 
 import pytest
 
-from loader.capacity import Limit, LimitKind, Refusals
-from loader.decisions.limits import UNTOLD, index_units_of, limits_of, sentence
+from loader.capacity import Limit, LimitKind, Refusals, WriteCapacity
+from loader.decisions.limits import UNTOLD, index_units_of, limits_met, limits_of, sentence
+from loader.model import IndexDescription, KeyPart, KeySchema, TableDescription
 
 ARN = "arn:aws:dynamodb:us-east-1:111122223333:table/t"
 INDEX_ARN = f"{ARN}/index/by_city"
@@ -170,3 +171,72 @@ def test_other_limits_have_no_keys() -> None:
 def test_write_units_of_indexes_are_those_of_all_workers() -> None:
     workers = [Refusals(units={"by_city": 1.5, "by_name": 2.0}), Refusals(units={"by_city": 2.0}), Refusals()]
     assert index_units_of(workers) == {"by_city": 3.5, "by_name": 2.0}
+
+
+# --- what no answer told ------------------------------------------------------------------------
+
+
+def table(capacity: WriteCapacity, **indexes: WriteCapacity) -> TableDescription:
+    part = KeyPart("id", "S")
+    return TableDescription(
+        "t",
+        ARN,
+        "1",
+        "0",
+        "http://127.0.0.1:1",
+        "ACTIVE",
+        KeySchema(part),
+        indexes=(
+            IndexDescription("by_age", True, (part,), (KeyPart("age", "N"),), "ALL"),
+            *(
+                IndexDescription(name, False, (part,), (), "ALL", capacity=of_index)
+                for name, of_index in indexes.items()
+            ),
+        ),
+        capacity=capacity,
+    )
+
+
+UNKNOWN = Refusals({UNTOLD: 7}, units={"by_city": 9_500.0, "by_age": 4_000.0})
+
+
+@pytest.mark.parametrize(
+    ("described", "kind", "index"),
+    [
+        # In ten seconds: 950 a second for by_city, and 1,050 for the table with its local index.
+        (
+            table(WriteCapacity(provisioned=5_000), by_city=WriteCapacity(provisioned=1_000)),
+            "index",
+            "by_city",
+        ),
+        (table(WriteCapacity(provisioned=1_100), by_city=WriteCapacity(provisioned=5_000)), "table", ""),
+        (table(WriteCapacity(maximum=1_100, warm=4_000)), "on_demand_maximum", ""),
+        (table(WriteCapacity(maximum=9_000, warm=2_050)), "table", ""),
+        (table(WriteCapacity(provisioned=2_100, warm=4_000)), "table", ""),
+        (table(WriteCapacity(), by_city=WriteCapacity(maximum=1_000)), "on_demand_maximum", "by_city"),
+        (
+            table(WriteCapacity(provisioned=5_000), by_city=WriteCapacity(provisioned=5_000)),
+            "unexplained",
+            "",
+        ),
+        (table(WriteCapacity()), "unexplained", ""),
+    ],
+)
+def test_where_nothing_was_told_the_limit_is_what_was_used_up(
+    described: TableDescription, kind: str, index: str
+) -> None:
+    units = 20_000.0 if any(each.name == "by_city" for each in described.indexes) else 20_500.0
+    if described.capacity.maximum == 1_100:
+        units = 10_500.0
+    (limit,) = limits_met([UNKNOWN], described, units, 10.0)
+    assert (limit.kind, limit.index, limit.answers) == (kind, index, 7)
+
+
+def test_what_was_told_is_not_guessed() -> None:
+    told = Refusals({("TableWriteKeyRangeThroughputExceeded", ARN): 1, UNTOLD: 50})
+    (limit,) = limits_met([told], table(WriteCapacity(provisioned=100)), 1_000.0, 10.0)
+    assert limit.kind is LimitKind.KEY_RANGE
+
+
+def test_a_load_that_was_never_refused_has_no_limit_however_much_it_used() -> None:
+    assert limits_met([Refusals()], table(WriteCapacity(provisioned=100)), 1_000.0, 10.0) == ()
