@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from loader.capacity import Limit, LimitKind, Refusals, WriteCapacity
+from loader.capacity import Limit, LimitKind, Refusals, Spent, WriteCapacity
 from loader.decisions.heavy_hitters import merged
 from loader.model import TableDescription
 
@@ -63,31 +63,30 @@ def limits_of(refusals: Iterable[Refusals]) -> tuple[Limit, ...]:
     return tuple(sorted(limits, key=lambda limit: (-limit.answers, limit.kind, limit.index)))
 
 
-def limits_met(
-    refusals: Iterable[Refusals], table: TableDescription, units: float, seconds: float
-) -> tuple[Limit, ...]:
+def limits_met(refusals: Iterable[Refusals], table: TableDescription, spent: Spent) -> tuple[Limit, ...]:
     """
-    As `limits_of`; where no answer told why, it is what was used up, if something was: in the `seconds` in
-    which something was written, `units` were charged in all.
+    As `limits_of`, behind the load's own cap where that held it most of the time. Where no answer told why it
+    refused, the reason is what was used up, if something was.
     """
     of_workers = list(refusals)
     limits = limits_of(of_workers)
-    if not limits or any(limit.kind is not LimitKind.UNEXPLAINED for limit in limits) or seconds <= 0:
-        return limits
-    used_up = _most_used(table, units, index_units_of(of_workers), seconds)
-    return limits if used_up is None else (replace(used_up, answers=limits[0].answers),)
+    if limits and all(limit.kind is LimitKind.UNEXPLAINED for limit in limits):
+        used_up = _most_used(table, spent, index_units_of(of_workers))
+        limits = limits if used_up is None else (replace(used_up, answers=limits[0].answers),)
+    capped = spent.seconds > 0 and spent.capped >= spent.seconds / 2
+    return (Limit(LimitKind.CAP, 0), *limits) if capped else limits
 
 
-def _most_used(
-    table: TableDescription, units: float, index_units: Mapping[str, float], seconds: float
-) -> Limit | None:
+def _most_used(table: TableDescription, spent: Spent, index_units: Mapping[str, float]) -> Limit | None:
     """What of the table and its global indexes is nearest to its known capacity, if it is near enough."""
+    if spent.seconds <= 0:
+        return None
     own = {index.name: index.capacity for index in table.indexes if not index.local}
-    spent = {name: index_units.get(name, 0.0) for name in own}
-    spent[""] = units - sum(spent.values())
+    units = {name: index_units.get(name, 0.0) for name in own}
+    units[""] = spent.units - sum(units.values())
     found = [
         (
-            spent[name] / seconds / most,
+            units[name] / spent.seconds / most,
             Limit(LimitKind.INDEX if name and kind is LimitKind.TABLE else kind, 0, name),
         )
         for name, capacity in {"": table.capacity, **own}.items()
@@ -116,6 +115,8 @@ def sentence(limit: Limit) -> str:
     """In plain words, to be read behind "limited by". Names and keys stand in it as they are."""
     index = f"index {limit.index}"
     match limit.kind:
+        case LimitKind.CAP:
+            return "its own --max-wcu"
         case LimitKind.TABLE:
             return "the write capacity of the table"
         case LimitKind.INDEX:

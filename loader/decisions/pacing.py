@@ -157,6 +157,11 @@ class Pace:
             return replace(self, pending=sample)
         return replace(self, pending=_NOTHING, item=item, stretch=span / _SPAN)._judged(sample)
 
+    @property
+    def at_cap(self) -> bool:
+        """Whether the cap is all that bounds the rate."""
+        return self.cap is not None and self.rate is not None and self.rate >= self.cap
+
     def _judged(self, sample: Sample) -> Self:
         seen = self._seen(sample)
         if seen.cut is not None:

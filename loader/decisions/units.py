@@ -13,6 +13,18 @@ _MEMORY = 4_000.0
 _PRIOR = 10.0
 
 
+MOST_UNITS = 400
+"""Of an item, in the table and in each entry of an index."""
+
+
+def is_plausible(units: float, items: int, indexes: int) -> bool:
+    """
+    Whether a service may have charged so many for writing so many items: at most an entry of the largest size
+    removed and one put in each index. Less than a unit an item it never charges.
+    """
+    return items <= units <= items * MOST_UNITS * (1 + 2 * indexes)
+
+
 def bare_units(items: int, size: int) -> float:
     """
     Of new items without indexes, `size` bytes of JSON in all: each begins a unit every KiB, so that on

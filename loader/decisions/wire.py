@@ -154,6 +154,8 @@ and outside of strings DynamoDB JSON has no such name.
 _END_TOTAL = b'}}]},"ReturnConsumedCapacity":"TOTAL"}'
 _END_PER_INDEX = b'}}]},"ReturnConsumedCapacity":"INDEXES"}'
 _QUOTED_LENGTH = 200
+# Of one request. What is more, negative or no number was not charged.
+_MOST_UNITS = 1e9
 _INDEX_KINDS = ("GlobalSecondaryIndexes", "LocalSecondaryIndexes")
 
 
@@ -189,7 +191,7 @@ def read_reply(reply: Reply, table: str) -> Answer:
     if unprocessed is None:
         return _unreadable(reply, "its UnprocessedItems are not puts to this table")
     consumed = result.get("ConsumedCapacity")
-    # Only reported, never acted on: a server that leaves it out or gets it wrong has still written.
+    # A server that leaves it out or gets it wrong has still written.
     entries = [entry for entry in consumed if isinstance(entry, dict)] if isinstance(consumed, list) else []
     return Written(unprocessed, _write_units(entries), _index_units(entries))
 
@@ -250,8 +252,7 @@ def _items_of(unprocessed: object, table: str) -> tuple[Mapping[str, Any], ...] 
 
 
 def _write_units(entries: Iterable[Mapping[str, Any]]) -> float:
-    units = [entry.get("CapacityUnits") for entry in entries]
-    return float(sum(unit for unit in units if isinstance(unit, int | float)))
+    return _sum(_units(entry) for entry in entries)
 
 
 def _index_units(entries: Iterable[Mapping[str, Any]]) -> dict[str, float]:
@@ -262,10 +263,18 @@ def _index_units(entries: Iterable[Mapping[str, Any]]) -> dict[str, float]:
             if not of_kind or not isinstance(of_kind, dict):
                 continue
             for name, capacity in of_kind.items():
-                units = capacity.get("CapacityUnits") if isinstance(capacity, dict) else None
-                if isinstance(units, int | float):
-                    sums[name] = sums.get(name, 0.0) + units
+                if isinstance(capacity, dict) and (units := _units(capacity)):
+                    sums[name] = _sum((sums.get(name, 0.0), units))
     return sums
+
+
+def _units(capacity: Mapping[str, Any]) -> float:
+    units = capacity.get("CapacityUnits")
+    return float(units) if isinstance(units, int | float) and 0 <= units < _MOST_UNITS else 0.0
+
+
+def _sum(units: Iterable[float]) -> float:
+    return min(sum(units), _MOST_UNITS)
 
 
 def _unreadable(reply: Reply, why: str) -> Transient:

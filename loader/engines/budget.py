@@ -1,9 +1,9 @@
 """The write units of a second for all workers together: what they report sets the rate, each gets a share."""
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from loader.capacity import Flow
+from loader.capacity import Flow, Spent
 from loader.decisions.pacing import Pace, Sample
 from loader.decisions.shares import Demand, allot
 from loader.edges.events import Share
@@ -51,9 +51,7 @@ class Budget:
         self._at = now
         self._workers: dict[int, _Worker] = {}
         self._waits = False
-        self.used = 0.0
-        """Write units charged in all, in the `seconds` in which something was."""
-        self.seconds = 0.0
+        self.spent = Spent()
 
     def first_share(self) -> Share:
         """For a worker that is started now; it holds until there is a better one."""
@@ -62,6 +60,8 @@ class Budget:
 
     def hear(self, worker: int, flow: Flow, now: float) -> None:
         known = self._workers.get(worker)
+        before = known.flow.used if known is not None else 0.0
+        self.spent = replace(self.spent, units=self.spent.units + flow.used - before)
         if known is None:
             self._workers[worker] = _Worker(flow, now, self.first_share().rate)
         else:
@@ -86,8 +86,10 @@ class Budget:
         refused = sum(state.refused for state in active.values())
         used = sum(state.used for state in active.values())
         seconds, self._at = now - self._at, now
-        self.used += used * seconds
-        self.seconds += seconds if used else 0.0
+        if used:
+            capped = seconds if held and self._pace.at_cap else 0.0
+            spent = self.spent
+            self.spent = replace(spent, seconds=spent.seconds + seconds, capped=spent.capped + capped)
         self._pace = self._pace.after(
             Sample(
                 seconds,

@@ -355,7 +355,7 @@ class _Load:
     def _summary(
         self, *, complete: bool = False, interrupted: str | None = None, rejects: str | None = None
     ) -> Summary:
-        prepared, tally, budget = self._prepared, self._ledger.tally, self._budget
+        prepared, tally = self._prepared, self._ledger.tally
         config = prepared.config
         if config.dry_run and (config.rejects is None or not complete):
             # Nobody asked for them, or they go with the run.
@@ -375,7 +375,7 @@ class _Load:
             errors=tuple(self._ledger.errors),
             resume_hint=None if complete or config.dry_run else RESUME_HINT,
             reject_codes=dict(tally.codes),
-            limits=limits_met(self._refusals.values(), prepared.table, budget.used, budget.seconds),
+            limits=limits_met(self._refusals.values(), prepared.table, self._budget.spent),
             index_units=index_units_of(self._refusals.values()),
             plan=self._planner.found(tally.counts) if complete else None,
             dry_run=config.dry_run,

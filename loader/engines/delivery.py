@@ -123,8 +123,9 @@ class Delivery:
         self.left: Sequence[Item] = ()
         self._settler = settler
         self._parts = [batch]
-        self._asked = False
+        # The next part goes to learn a reason; the one under way did; what is to be waited after it.
         self._urgent = False
+        self._asking = False
         self._owed = 0.0
         self._refused = False
         self._wrote = False
@@ -153,7 +154,8 @@ class Delivery:
         [0, 1); `in_outage`: the try fell into one. Raises Fatal, or EverythingRejected, where nothing more
         can be written.
         """
-        owed, self._owed, self._urgent = self._owed, 0.0, False
+        owed, self._owed = self._owed, 0.0
+        self._asking, self._urgent = self._urgent, False
         return max(owed, self._settle(part, answer, random, in_outage=in_outage))
 
     def _settle(
@@ -236,15 +238,18 @@ class Delivery:
         _log.debug("%d items: %s; again in %.2f s", len(rest), _told(answer), decision.wait)
         failed = decision.attempt.failures > self.attempt.failures
         self.attempt = decision.attempt
-        if self._parts or not isinstance(answer, Written | Throttled):
+        if isinstance(answer, Written) and len(part) > 1 and self._settler.refusals.asks():
+            return self._ask(rest, decision.wait)
+        if self._parts and self._asking:
+            # Behind the others: by itself it would only be asked for again and again.
+            self._parts.insert(0, Batch(_failed_once_more(rest) if failed else rest))
+        elif self._parts or not isinstance(answer, Written | Throttled):
             self._add(_failed_once_more(rest) if failed else rest)
-        elif self._asked:
-            # The one that went by itself, or what took its place: now it waits with the others.
+        elif self._asking or self.left:
+            # What went by itself, or what took its place, waits with the others from now on.
             self.left = [*rest, *self.left]
         elif isinstance(answer, Throttled):
             self._add(rest)
-        elif len(part) > 1 and self._settler.refusals.asks():
-            return self._ask(rest, decision.wait)
         else:
             self.left = rest
         return decision.wait
@@ -254,11 +259,15 @@ class Delivery:
         The largest item by itself, and at once: another, or a little later, would rather be taken, and
         nothing learned. What was to be waited comes behind it.
         """
-        self._asked = self._urgent = True
-        self._owed = wait
         largest = max(rest, key=lambda item: len(item.json))
+        others = [item for item in rest if item is not largest]
+        if self._parts:
+            self._add(others)
+        else:
+            self.left = others
         self._add([largest])
-        self.left = [item for item in rest if item is not largest]
+        self._urgent = True
+        self._owed = wait
         return 0.0
 
     def _give_up(self, items: Sequence[Item], problem: Problem) -> None:

@@ -7,7 +7,7 @@ from random import random
 
 from loader.capacity import Flow
 from loader.decisions.batch import Batch
-from loader.decisions.units import Cost, bare_units, cut
+from loader.decisions.units import Cost, bare_units, cut, is_plausible
 from loader.decisions.wire import Answer, Throttled, Written
 from loader.edges.events import Share
 from loader.errors import ConnectionFault
@@ -24,13 +24,14 @@ class Pacer:
 
     Requests that are refused have taken their part all the same: a table that refuses is not asked more.
     One sender waits at a time and the others behind it, so that a new share has effect at once. `on_wait`
-    is called now and then while one waits.
+    is called now and then while one waits. The table has so many `indexes`.
     """
 
     def __init__(
-        self, share: Share, cost: Cost, stopped: threading.Event, on_wait: Callable[[], None]
+        self, share: Share, indexes: int, stopped: threading.Event, on_wait: Callable[[], None]
     ) -> None:
-        self._cost = cost
+        self._indexes = indexes
+        self._cost = Cost.guess(indexes)
         self._stopped = stopped
         self._on_wait = on_wait
         self._turn = threading.Lock()
@@ -95,17 +96,19 @@ class Pacer:
             return Flow(used=self._used, refused=self._refused, held=self._held, at=self._answered)
 
     def _charge(self, batch: Batch, units: float, answer: Written) -> None:
-        written = 1.0 - len(answer.unprocessed) / len(batch)
-        guess = units * written
-        # A service that does not say what it charges is taken to charge what was guessed.
-        charged = answer.write_units or guess
+        items = len(batch) - len(answer.unprocessed)
+        guess = units * items / len(batch)
+        told = is_plausible(answer.write_units, items, self._indexes)
+        # A service that does not say what it charges, or says nonsense, is taken to charge what was guessed.
+        charged = answer.write_units if told else guess
         with self._changed:
             self._answered = time.monotonic()
             self._refused += units - guess
             self._used += charged
             self._balance -= charged - guess
-            if answer.write_units and written:
-                self._cost = self._cost.after(bare_units(len(batch), batch.bytes) * written, charged)
+            if told and items == len(batch):
+                # Of a part it is not known how large its items are.
+                self._cost = self._cost.after(bare_units(items, batch.bytes), charged)
 
     def _wait(self) -> None:
         with self._changed:

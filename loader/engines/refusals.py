@@ -78,10 +78,10 @@ class RefusalLog:
             self._count_keys(items)
 
     def charged(self, index_units: Mapping[str, float]) -> None:
-        """So many write units were charged for entries in indexes, by name."""
+        """So many write units were charged for entries in indexes, by name. Only those that the table has count."""
         with self._lock:
             for name, units in index_units.items():
-                if name in self._units or len(self._units) < _MOST_NAMES:
+                if name in self._key_parts:
                     self._units[name] = self._units.get(name, 0.0) + units
             self._report = None
 

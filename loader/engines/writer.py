@@ -13,7 +13,6 @@ from loader.capacity import Flow, Refusals
 from loader.decisions.batch import Batch, Item, fill
 from loader.decisions.outage import PROBE, unreached
 from loader.decisions.retry import Attempt, RetryPolicy
-from loader.decisions.units import Cost
 from loader.decisions.wire import Answer, Reply, read_reply, request_body
 from loader.edges.clients import Credentials
 from loader.edges.events import Share
@@ -98,7 +97,7 @@ class Writer:
         self._random = random.Random()
         self._draining = threading.Event()
         self._reach = Reach(self._probe, self._draining, on_change, self._random.random)
-        self._pacer = Pacer(rules.share, Cost.guess(len(rules.indexes)), self._draining, on_change)
+        self._pacer = Pacer(rules.share, len(rules.indexes), self._draining, on_change)
         self._queue: queue.SimpleQueue[Batch | None] = queue.SimpleQueue()
         # For the builder to wait on, and what it waits for.
         self._room = threading.Condition()

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 import pytest
 
 from loader.decisions.batch import Batch, Item
-from loader.decisions.units import Cost
 from loader.decisions.wire import Answer, Throttled, Written
 from loader.edges.events import Share
 from loader.engines.pacer import SLACK_SECONDS, Pacer
@@ -24,7 +23,7 @@ class Bench:
     def __init__(self, share: Share, answer: Callable[[], Answer | ConnectionFault] = lambda: ALL) -> None:
         self.stopped = threading.Event()
         self.waits = 0
-        self.pacer = Pacer(share, Cost.guess(0), self.stopped, self._waits)
+        self.pacer = Pacer(share, 0, self.stopped, self._waits)
         self.taken: list[tuple[float, float]] = []
         self._answer = answer
 
@@ -109,8 +108,48 @@ def test_what_is_charged_counts_and_not_what_was_guessed() -> None:
     assert bench.pacer.flow().used == pytest.approx(sum(units for _, units in bench.taken))
 
 
+@pytest.mark.parametrize("charged", [1e9, -1e9, 0.0, 24.0])
+def test_nonsense_of_a_service_is_not_charged(charged: float) -> None:
+    """One such answer would else stop a load for days, or take its cap away."""
+    pacer = Pacer(Share(1_000.0, None), 0, threading.Event(), lambda: None)
+    pacer.settle(BATCH, pacer.take(BATCH), Written((), charged))
+    began = time.monotonic()
+    for _ in range(4):
+        assert pacer.take(BATCH) == 25
+    assert 0.02 <= time.monotonic() - began <= 1.0
+    assert pacer.flow().used == 25
+
+
+def test_each_answer_puts_right_what_was_guessed_for_it() -> None:
+    """Charges that differ from batch to batch: the guess for one is never right."""
+    charges = iter([25.0, 225.0] * 100)
+    bench = Bench(Share(1_000.0, None), lambda: Written((), next(charges)))
+    with bench.senders(1):
+        time.sleep(1.5)
+    ends = [at for at, _ in bench.taken]
+    for begin, end in ((0.3, 1.5), (ends[0], ends[-1])):
+        assert bench.units(begin, end) <= most(1_000, end - begin, 2 * 225)
+
+
+def test_what_goes_at_once_is_charged_all_the_same() -> None:
+    pacer = Pacer(Share(100.0, None), 0, threading.Event(), lambda: None)
+    began = time.monotonic()
+    for _ in range(2):
+        pacer.take(BATCH, at_once=True)
+    assert time.monotonic() - began < 0.2
+    pacer.take(BATCH)
+    assert time.monotonic() - began >= 0.4
+
+
+def test_a_part_of_a_batch_teaches_nothing_of_the_cost() -> None:
+    pacer = Pacer(Share(), 0, threading.Event(), lambda: None)
+    for _ in range(50):
+        pacer.settle(BATCH, pacer.take(BATCH), Written(({},) * 24, 300.0))
+    assert pacer.take(BATCH) == 25
+
+
 def test_what_was_not_used_is_not_saved_up() -> None:
-    pacer = Pacer(Share(1_000.0, None), Cost.guess(0), threading.Event(), lambda: None)
+    pacer = Pacer(Share(1_000.0, None), 0, threading.Event(), lambda: None)
     time.sleep(0.3)
     began = time.monotonic()
     for _ in range(5):
@@ -134,7 +173,7 @@ def test_what_was_not_used_is_not_saved_up() -> None:
 def test_what_an_answer_says_of_the_capacity(
     answer: Answer | ConnectionFault, used: float, refused: float
 ) -> None:
-    pacer = Pacer(Share(), Cost.guess(0), threading.Event(), lambda: None)
+    pacer = Pacer(Share(), 0, threading.Event(), lambda: None)
     pacer.settle(BATCH, pacer.take(BATCH), answer)
     flow = pacer.flow()
     assert flow.used == pytest.approx(used)
@@ -157,7 +196,7 @@ def test_a_sender_that_waits_says_so_now_and_then() -> None:
 
 
 def test_requests_are_cut_to_what_one_may_cost() -> None:
-    pacer = Pacer(Share(100.0, 10.0), Cost.guess(0), threading.Event(), lambda: None)
+    pacer = Pacer(Share(100.0, 10.0), 0, threading.Event(), lambda: None)
     first, rest = pacer.cut(BATCH)
     assert rest is not None
     assert (len(first), len(rest)) == (10, 15)

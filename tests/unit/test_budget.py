@@ -112,3 +112,27 @@ def test_small_changes_are_not_worth_a_message() -> None:
     load.budget.hear(1, load.flows[1] + Flow(used=100, held=0.1), load.now + TICK)
     load.budget.hear(2, load.flows[2] + Flow(used=100, held=0.1), load.now + TICK)
     assert load.budget.shares(load.now + TICK) == {}
+
+
+def test_what_is_charged_is_added_up_exactly_with_all_that_a_worker_said_at_first() -> None:
+    budget = Budget(first_pace([WriteCapacity()], None), 2, 0.0)
+    budget.hear(1, Flow(used=40, at=0.05), 0.1)
+    budget.shares(0.1)
+    budget.hear(1, Flow(used=100, at=0.15), 0.2)
+    budget.hear(2, Flow(used=7, at=0.15), 0.2)
+    budget.shares(0.2)
+    budget.hear(1, Flow(used=100.5, at=4.0), 4.1)
+    budget.shares(4.1)
+    budget.forget(1)
+    assert budget.spent.units == 107.5
+    assert budget.spent.capped == 0
+
+
+def test_the_time_at_the_cap_is_known() -> None:
+    load = Load(2_000, {1: 1e5, 2: 1e5})
+    load.go_on(2.0)
+    assert load.budget.spent.capped == pytest.approx(2.0, abs=0.3)
+    load.rates = {1: 10.0, 2: 10.0}
+    load.go_on(2.0)
+    assert load.budget.spent.capped == pytest.approx(2.0, abs=0.5)
+    assert load.budget.spent.seconds == pytest.approx(4.0, abs=0.3)

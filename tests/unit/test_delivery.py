@@ -26,6 +26,7 @@ from loader.errors import ConnectionFault, Denied, EverythingRejected, TableGone
 from loader.model import (
     Counts,
     Dialect,
+    IndexDescription,
     KeyPart,
     KeySchema,
     Reject,
@@ -37,6 +38,7 @@ from loader.model import (
 
 DIALECT = Dialect()
 KEY = KeySchema(KeyPart("id", "N"))
+BY_V = IndexDescription("by_v", False, (KeyPart("v", "S"),), (), "ALL")
 HALF = 0.5
 """The draw of every test that says no other."""
 
@@ -67,7 +69,7 @@ class Bench:
         self.outcomes = Outcomes(lambda: None)
         builder = Builder(source, BuildRules(schema, DIALECT), self.outcomes)
         self.now = 0.0
-        self.refusals = RefusalLog(KEY, clock=lambda: self.now)
+        self.refusals = RefusalLog(KEY, (BY_V,), clock=lambda: self.now)
         # Reasons were asked for just now: items go by themselves only where a test lets time pass.
         self.refusals.asks()
         self.settler = Settler(policy, KEY, self.outcomes, builder, self._account, self.refusals)
@@ -385,10 +387,17 @@ def test_an_item_that_is_by_itself_already_is_not_sent_again_for_a_reason(bench:
     assert made.refusals.asks()
 
 
-def test_no_reason_is_asked_for_while_other_parts_of_a_split_are_to_do(bench: Make) -> None:
+def test_a_reason_is_asked_for_also_while_other_parts_are_to_do(bench: Make) -> None:
     made = due(bench("1,a", "2,b", "3,c", "4,d"))
     made.deliver(made.items, saying(REFUSED, back("3,c", "4,d")))
-    assert made.sent[1:] == [["3,c", "4,d"], ["3,c", "4,d"], ["1,a", "2,b"]]
+    assert made.sent[1:] == [["3,c", "4,d"], ["3,c"], ["4,d"], ["1,a", "2,b"]]
+
+
+def test_what_is_refused_by_itself_goes_behind_the_other_parts(bench: Make) -> None:
+    made = due(bench("1,a", "2,b", "3,c", "4,d"))
+    made.deliver(made.items, saying(REFUSED, back("3,c", "4,d"), REASONED))
+    assert made.sent[1:] == [["3,c", "4,d"], ["3,c"], ["4,d"], ["1,a", "2,b"], ["3,c"]]
+    assert made.finished().counts.written == 4
 
 
 def test_one_that_fails_by_itself_is_tried_again_by_itself(bench: Make) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from loader.capacity import Limit, LimitKind, Refusals, WriteCapacity
+from loader.capacity import Limit, LimitKind, Refusals, Spent, WriteCapacity
 from loader.decisions.limits import UNTOLD, index_units_of, limits_met, limits_of, sentence
 from loader.model import IndexDescription, KeyPart, KeySchema, TableDescription
 
@@ -228,15 +228,29 @@ def test_where_nothing_was_told_the_limit_is_what_was_used_up(
     units = 20_000.0 if any(each.name == "by_city" for each in described.indexes) else 20_500.0
     if described.capacity.maximum == 1_100:
         units = 10_500.0
-    (limit,) = limits_met([UNKNOWN], described, units, 10.0)
+    (limit,) = limits_met([UNKNOWN], described, Spent(units, 10.0))
     assert (limit.kind, limit.index, limit.answers) == (kind, index, 7)
 
 
 def test_what_was_told_is_not_guessed() -> None:
     told = Refusals({("TableWriteKeyRangeThroughputExceeded", ARN): 1, UNTOLD: 50})
-    (limit,) = limits_met([told], table(WriteCapacity(provisioned=100)), 1_000.0, 10.0)
+    (limit,) = limits_met([told], table(WriteCapacity(provisioned=100)), Spent(1_000.0, 10.0))
     assert limit.kind is LimitKind.KEY_RANGE
 
 
 def test_a_load_that_was_never_refused_has_no_limit_however_much_it_used() -> None:
-    assert limits_met([Refusals()], table(WriteCapacity(provisioned=100)), 1_000.0, 10.0) == ()
+    assert limits_met([Refusals()], table(WriteCapacity(provisioned=100)), Spent(1_000.0, 10.0)) == ()
+
+
+@pytest.mark.parametrize(("capped", "kinds"), [(6.0, ["max_wcu", "table"]), (4.0, ["table"])])
+def test_the_cap_comes_first_where_it_held_the_load_most_of_the_time(capped: float, kinds: list[str]) -> None:
+    told = Refusals({("TableWriteProvisionedThroughputExceeded", ARN): 2})
+    limits = limits_met([told], table(WriteCapacity()), Spent(1_000.0, 10.0, capped))
+    assert [limit.kind for limit in limits] == kinds
+    assert limits_met([], table(WriteCapacity()), Spent(0.0, 0.0, 0.0)) == ()
+
+
+def test_a_capacity_that_was_used_by_chance_only_is_no_limit() -> None:
+    described = table(WriteCapacity(provisioned=1_000))
+    assert limits_met([Refusals({UNTOLD: 1})], described, Spent(8_000.0, 10.0))[0].kind == "unexplained"
+    assert limits_met([Refusals({UNTOLD: 1})], described, Spent(8_600.0, 10.0))[0].kind == "table"
