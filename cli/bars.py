@@ -102,7 +102,10 @@ class BarsView:
 
     def say(self, text: str) -> None:
         """Lines above the bars."""
-        self._bars.console.print(Text("\n".join(visible(part) for part in text.split("\n"))))
+        # A long one is the terminal's to wrap: with line ends of ours in it, a command that is pasted from
+        # there would be several.
+        said = Text("\n".join(visible(part) for part in text.split("\n")))
+        self._bars.console.print(said, soft_wrap=True)
 
     def close(self) -> None:
         if self._begun:

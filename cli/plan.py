@@ -1,9 +1,9 @@
 """What a load is going to do, for people and for machines."""
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
-from cli.frames import duration
 from cli.text import counted
 from loader.capacity import Plan
 
@@ -21,16 +21,22 @@ def _parts(plan: Plan) -> Iterator[tuple[str, str]]:
     if plan.rejected:
         apart.append(f"{plan.rejected:,} rejected")
     yield "rows", f"{about}{plan.rows:,}: {', '.join(apart)}"
-    yield "sizes", f"median item {counted(plan.median_size, 'byte')}, largest {plan.largest_size:,}"
+    largest = "largest" if plan.exact else "largest seen"
+    # It is known within 1 %, whatever is exact.
+    yield "sizes", f"median item about {counted(plan.median_size, 'byte')}, {largest} {plan.largest_size:,}"
     yield "units", f"{about}{counted(plan.write_units, 'write unit')} for new items{_shares(plan)}"
     if plan.capacity is None:
         yield "capacity", "not known: the table is on demand and does not tell, or is no table of AWS"
     else:
-        of = "table and indexes together" if plan.index_units else ""
-        told = ", ".join(filter(None, (of, plan.capacity_source)))
-        yield "capacity", f"{counted(plan.capacity, 'write unit')} a second: {told}"
+        rate = f"{counted(plan.capacity, 'write unit')} a second"
+        if not plan.index_units:
+            yield "capacity", f"{rate}: {plan.capacity_source}"
+        else:
+            # One of them is used up, or an option of the user's holds for all.
+            joint = ": " if plan.capacity_source.startswith("--") else ", while "
+            yield "capacity", f"{rate} for table and indexes together{joint}{plan.capacity_source}"
     if plan.seconds is not None:
-        yield "time", f"about {duration(plan.seconds)}"
+        yield "time", f"about {spelled(plan.seconds)}" if plan.seconds >= 1 else "less than a second"
     if plan.price is not None:
         yield "price", f"{about}{_amount(plan.price)}, write units alone"
     for note in plan.notes:
@@ -49,9 +55,22 @@ def _shares(plan: Plan) -> str:
     return f": {', '.join(shares)}"
 
 
+def spelled(seconds: float) -> str:
+    """`9 s`, `6 min 9 s`, `22 h 13 min`: more than that is not known."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    minutes = round(seconds / 60)
+    return f"{minutes // 60:,} h {minutes % 60} min"
+
+
 def _amount(price: float) -> str:
-    """To the cent; of less than one, four places."""
-    return f"{price:,.2f}" if price >= 1 else f"{price:.4f}"
+    """To the cent; of less than one, three figures that tell something."""
+    if price >= 1 or price <= 0:
+        return f"{price:,.2f}"
+    return f"{price:.{2 - math.floor(math.log10(price))}f}"
 
 
 def members(plan: Plan) -> dict[str, Any]:

@@ -28,8 +28,8 @@ class Flow:
     """
     What a worker has asked of the table since it began. `written` and `throttled` are items, the latter
     refused or handed back for want of capacity; `used` and `refused` their write units, the latter an
-    estimate. `held` are seconds in which batches waited for their share of the rate, not for replies. `at` is
-    the monotonic second of the last answer: from answer to answer rates are exact, however few there are.
+    estimate. `held` are seconds in which batches waited for their share of the rate, not for replies;
+    `fruitless` are answers that wrote nothing, faults among them.
     """
 
     written: int = 0
@@ -37,7 +37,7 @@ class Flow:
     used: float = 0.0
     refused: float = 0.0
     held: float = 0.0
-    at: float = 0.0
+    fruitless: int = 0
 
     def __add__(self, other: "Flow") -> "Flow":
         return Flow(
@@ -46,8 +46,20 @@ class Flow:
             self.used + other.used,
             self.refused + other.refused,
             self.held + other.held,
-            max(self.at, other.at),
+            self.fruitless + other.fruitless,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """
+    Write units that were charged in all, in the `seconds` in which something was; in `capped` of them it was
+    the cap that held the load.
+    """
+
+    units: float = 0.0
+    seconds: float = 0.0
+    capped: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +80,9 @@ class Refusals:
 
 
 class LimitKind(StrEnum):
-    """What a load ran into."""
+    """What a load ran into; CAP is its own --max-wcu."""
 
+    CAP = "max_wcu"
     TABLE = "table"
     INDEX = "index"
     KEY_RANGE = "key_range"
@@ -95,7 +108,9 @@ class Limit:
 class Measures:
     """
     What the items made of rows weigh. `bytes` in all and of the `largest`; `sizes` counts items by class of
-    size (decisions/measure.py); units are write units for new items, those of indexes by name.
+    size (decisions/measure.py); units are write units for new items, those of indexes by name. `keys` has, by
+    name of an index ("" is the table), the partition keys with most units there; none where no key can have
+    more than one item.
     """
 
     items: int = 0
@@ -104,6 +119,7 @@ class Measures:
     sizes: Mapping[int, int] = field(default_factory=dict)
     table_units: int = 0
     index_units: Mapping[str, int] = field(default_factory=dict)
+    keys: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
     def __add__(self, other: "Measures") -> "Measures":
         return Measures(
@@ -113,6 +129,10 @@ class Measures:
             _summed(self.sizes, other.sizes),
             self.table_units + other.table_units,
             _summed(self.index_units, other.index_units),
+            {
+                name: _summed(self.keys.get(name, {}), other.keys.get(name, {}))
+                for name in {**self.keys, **other.keys}
+            },
         )
 
 
@@ -129,8 +149,9 @@ class Plan:
     What a load is going to do. Where it is not `exact` it was made from a sample of the rows.
 
     Sizes are bytes, `seconds` None where no capacity is known. `capacity` is write units a second and
-    `capacity_source` where that was read, in words; `notes` are sentences on what the load will set off or
-    run into, `advice` a command that helps. `price` is money, with a price for a million write units.
+    `capacity_source` what sets it and where that was read, in words; `notes` are sentences on what the load
+    will set off or run into, `advice` a command that helps. `price` is money, with a price for a million
+    write units.
     """
 
     exact: bool

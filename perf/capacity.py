@@ -17,8 +17,9 @@ index   an index smaller than its table; the use is the index's.
 
 Known: DescribeTable tells the capacity; else the table is on demand and says nothing. The server is one
 process: where it was busy for more than 85 % of a core the line is marked, for then it limited the load and
-not the table. `refused, whole run` counts from the first item to the last. Prints tables in Markdown, medians
-of the passes.
+not the table. `refused, whole run` counts from the first item to the last. Prints tables in Markdown. What is
+used, refused, lost or written in a window is the worst of the passes, of the server the busiest; seconds are
+medians.
 """
 
 import argparse
@@ -28,7 +29,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from statistics import median
+from statistics import fmean, median
 
 from perf import capacity_cases as cases
 from perf import harness
@@ -40,11 +41,12 @@ GROUPS = ("steady", "steps", "cap", "sorted", "two", "stock", "index")
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A figure's name, what stands above it, and how it is written."""
+    """A figure's name, what stands above it, how it is written, and what is made of those of all passes."""
 
     name: str
     head: str
     written: Callable[[float], str]
+    fold: Callable[[Sequence[float]], float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,40 +71,41 @@ def _yes(share: float) -> str:
     return "yes" if share == 1 else "no" if share == 0 else f"in {share:.0%}"
 
 
-_USE = Column("use", "capacity used", _percent)
-_REFUSED = Column("refused", "refused", _percent)
-_EVER = Column("refused_ever", "refused, whole run", _percent)
-_SERVER = Column("server", "server's core", _percent)
-_MEASURED = Column("measured", "s measured", _seconds)
+_USE = Column("use", "capacity used", _percent, min)
+_REFUSED = Column("refused", "refused", _percent, max)
+_EVER = Column("refused_ever", "refused, whole run", _percent, max)
+# The worst of a figure may be that of the pass in which the server was busy.
+_SERVER = Column("server", "server's core", _percent, max)
+_MEASURED = Column("measured", "s measured", _seconds, median)
 
 COLUMNS: Mapping[str, Sequence[Column]] = {
     "steady": (_USE, _REFUSED, _EVER, _MEASURED, _SERVER),
     "steps": (
-        Column("up", "s to 90 % of 4,000", _seconds),
-        Column("down", "s back to 1,000", _seconds),
-        Column("low", "used of 1,000", _percent),
-        Column("high", "used of 4,000", _percent),
+        Column("up", "s to 90 % of 4,000", _seconds, median),
+        Column("down", "s back to 1,000", _seconds, median),
+        Column("low", "used of 1,000", _percent, min),
+        Column("high", "used of 4,000", _percent, min),
         _EVER,
         _SERVER,
     ),
     "cap": (
-        Column("worst", "most in 10 s, units/s", _count),
-        Column("least", "least", _count),
-        Column("first", "the first", _count),
+        Column("worst", "most in 10 s, units/s", _count, max),
+        Column("least", "least", _count, min),
+        Column("first", "the first", _count, min),
         _EVER,
         _SERVER,
     ),
     "sorted": (
-        Column("use", "rate against 4,000", _percent),
-        Column("net", "less the first second of each key", _percent),
+        Column("use", "rate against 4,000", _percent, min),
+        Column("net", "less the first second of each key", _percent, min),
         _EVER,
         _MEASURED,
         _SERVER,
     ),
     "two": (
-        Column("use", "capacity used together", _percent),
-        Column("first", "by the first", _percent),
-        Column("second", "by the second", _percent),
+        Column("use", "capacity used together", _percent, min),
+        Column("first", "by the first", _percent, min),
+        Column("second", "by the second", _percent, min),
         _REFUSED,
         _MEASURED,
         _SERVER,
@@ -111,16 +114,16 @@ COLUMNS: Mapping[str, Sequence[Column]] = {
         _USE,
         _REFUSED,
         _EVER,
-        Column("lost", "rows lost", _count),
-        Column("rows", "of", _count),
-        Column("failed", "chunks failed", _count),
+        Column("lost", "rows lost", _count, max),
+        Column("rows", "of", _count, median),
+        Column("failed", "chunks failed", _count, max),
         _SERVER,
     ),
     "index": (
-        Column("use", "index's capacity used", _percent),
+        Column("use", "index's capacity used", _percent, min),
         _REFUSED,
         _EVER,
-        Column("named", "summary names the index", _yes),
+        Column("named", "summary names the index", _yes, fmean),
         _SERVER,
     ),
 }
@@ -171,10 +174,10 @@ def cases_of(group: str, seconds: float) -> list[Case]:
 
 
 def lines_of(told: str, columns: Sequence[Column], found: Sequence[Figures]) -> tuple[str, ...]:
-    """A line of a table: medians, and a mark where the server was the bottleneck."""
-    medians = {each.name: median(figures[each.name] for figures in found) for each in columns}
-    busy = medians["server"] > BUSY
-    return (told + " (server busy)" * busy, *(each.written(medians[each.name]) for each in columns))
+    """A line of a table: all passes in one, and a mark where the server was the bottleneck."""
+    folded = {each.name: each.fold([figures[each.name] for figures in found]) for each in columns}
+    busy = folded["server"] > BUSY
+    return (told + " (server busy)" * busy, *(each.written(folded[each.name]) for each in columns))
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -4,6 +4,7 @@ The pace of a load (loader/decisions/pacing.py) on simulated tables; nothing is 
     python -m perf.pacing [--plots FOLDER] [--only NAME...] [--seeds N]
 
 Prints a table in Markdown, of each scenario the worst of N seeds; `--plots` writes an SVG of each (seed 0).
+Used: of all that could be had, those units included that buckets held at the begin or gained in pauses.
 """
 
 import argparse
@@ -32,13 +33,13 @@ def worst(found: Sequence[Measured]) -> Measured:
         min(each.used for each in found),
         max(each.refused for each in found),
         max(each.reached for each in found),
-        (min(min(each.parts) for each in found),),
+        tuple(map(min, zip(*(each.parts for each in found), strict=True))),
         (min(each.window[0] for each in found), max(each.window[1] for each in found)),
     )
 
 
 def _line(scenario: Scenario, found: Measured) -> tuple[str, ...]:
-    parts = f"{100 * found.parts[0]:.0f}" if scenario.name.startswith("two") else ""
+    parts = f"{100 * min(found.parts):.0f}" if len(found.parts) > 1 else ""
     return (
         scenario.name,
         scenario.told,
@@ -51,7 +52,7 @@ def _line(scenario: Scenario, found: Measured) -> tuple[str, ...]:
 
 
 def plot(scenario: Scenario, ticks: Sequence[Tick]) -> str:
-    """Capacity, rates, accepted and refused over time; what is far above the capacity is cut off."""
+    """Capacity, rates, accepted and refused over time; what is far above the capacity is left out."""
     several = len(ticks[0].rates) > 1
     lines = [Line("capacity", [(tick.at, tick.capacity) for tick in ticks], dashed=True)]
     for of in range(len(ticks[0].rates)):

@@ -77,7 +77,8 @@ class Worker:
         told, self.told = self.told, (self.used, self.refused, self.held)
         if told == self.told:
             return None
-        return Flow(round(self.used / self.work.units), 0, self.used, self.refused, self.held, self.answered)
+        written, refused = (round(of / self.work.units) for of in (self.used, self.refused))
+        return Flow(written, refused, self.used, self.refused, self.held)
 
     def _send(self, now: float, table: Table) -> tuple[float, float]:
         units = self.work.units
@@ -149,13 +150,17 @@ class Load:
 
 @dataclass(slots=True)
 class Tick:
-    """What happened in a tenth of a second that ended at `at`; units, by load where there are several."""
+    """
+    What happened in a tenth of a second that ended at `at`; units, by load where there are several. A load
+    has no rate before it begins, nor while it has no limit. `saved` is what buckets held in the end.
+    """
 
     at: float
     accepted: list[float]
     refused: list[float]
     rates: list[float | None]
     capacity: float
+    saved: float
 
 
 def run(
@@ -182,6 +187,7 @@ def run(
             load.talk(now)
         if (number + 1) % per_tick == 0:
             at = (number + 1) * STEP
-            ticks.append(Tick(at, accepted, refused, [load.rate for load in loads], capacity(now)))
+            rates = [load.rate if now >= load.start else None for load in loads]
+            ticks.append(Tick(at, accepted, refused, rates, capacity(now), table.saved(at)))
             accepted, refused = [0.0] * len(loads), [0.0] * len(loads)
     return ticks

@@ -7,7 +7,7 @@ from random import Random
 
 from loader.capacity import WriteCapacity
 from loader.decisions.pacing import first_pace
-from perf.pacing_load import Load, Tick, Work, run
+from perf.pacing_load import TICK, Load, Tick, Work, run
 from perf.pacing_table import Table, Units
 
 UNKNOWN = WriteCapacity()
@@ -16,9 +16,10 @@ UNKNOWN = WriteCapacity()
 @dataclass(frozen=True, slots=True)
 class Measured:
     """
-    Of one run: `used` is the share of the capacity from `steady` on, `refused` that of what was asked then,
-    `reached` the seconds to 90 % of the capacity after `step`, `parts` each load's share of what was
-    accepted, `window` the least and most accepted a second in any ten seconds.
+    Of one run: `used` is the share of all units that could be had from `steady` on, those in buckets
+    included, so that it is 1 at most; `refused` the share of what was asked then, `reached` the seconds after
+    `step` until 90 % of the capacity was accepted for 0.3 s, `parts` each load's share of what was accepted,
+    `window` the least and most accepted a second in any ten seconds.
     """
 
     used: float
@@ -30,7 +31,11 @@ class Measured:
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """`loads` makes them from a seed; `steady` and `step` are seconds of the run."""
+    """
+    `loads` makes them from a seed; `steady` and `step` are seconds of the run. `refill` are the units that
+    buckets gain from `steady` on besides `capacity`: in pauses, or by being new. Not `banked`: what limits
+    the load has no bucket.
+    """
 
     name: str
     told: str
@@ -40,6 +45,8 @@ class Scenario:
     loads: Callable[[int], list[Load]]
     steady: float
     step: float = 0.0
+    refill: float = 0.0
+    banked: bool = True
 
     def play(self, seed: int) -> list[Tick]:
         return run(self.table(), self.loads(seed), self.seconds, self.capacity)
@@ -49,12 +56,10 @@ def measure(scenario: Scenario, ticks: list[Tick]) -> Measured:
     steady = [tick for tick in ticks if tick.at > scenario.steady]
     accepted = sum(sum(tick.accepted) for tick in steady)
     refused = sum(sum(tick.refused) for tick in steady)
-    seconds = scenario.seconds - scenario.steady
-    mean = sum(tick.capacity for tick in steady) / len(steady)
     by_load = [sum(tick.accepted[of] for tick in steady) for of in range(len(steady[0].accepted))]
     windows = [sum(sum(tick.accepted) for tick in ticks[at : at + 100]) / 10 for at in range(len(ticks) - 99)]
     return Measured(
-        accepted / (mean * seconds),
+        accepted / _there(scenario, ticks),
         refused / max(1.0, accepted + refused),
         _reached(scenario, ticks),
         tuple(part / max(1.0, accepted) for part in by_load),
@@ -62,12 +67,22 @@ def measure(scenario: Scenario, ticks: list[Tick]) -> Measured:
     )
 
 
+def _there(scenario: Scenario, ticks: list[Tick]) -> float:
+    """Units that could be had from `steady` on."""
+    there = sum(tick.capacity for tick in ticks if tick.at > scenario.steady) * TICK + scenario.refill
+    if not scenario.banked:
+        return there
+    before = [tick.saved for tick in ticks if tick.at <= scenario.steady]
+    # What was taken on credit in the end was there too.
+    return there + before[-1] - min(0.0, ticks[-1].saved)
+
+
 def _reached(scenario: Scenario, ticks: list[Tick]) -> float:
     after = [tick for tick in ticks if tick.at > scenario.step]
     for at in range(2, len(after)):
         rate = sum(sum(tick.accepted) for tick in after[at - 2 : at + 1]) / 0.3
         if rate >= 0.9 * after[at].capacity:
-            return after[at].at - 0.2 - scenario.step
+            return after[at].at - scenario.step
     return math.inf
 
 
@@ -109,6 +124,7 @@ def _one(
     work: Work | None = None,
     cap: float | None = None,
     table: Callable[[], Table] | None = None,
+    refill: float = 0.0,
 ) -> Scenario:
     return Scenario(
         name,
@@ -119,6 +135,8 @@ def _one(
         lambda seed: [load(seed, described, work, cap=cap)],
         steady,
         step,
+        refill,
+        cap is None,
     )
 
 
@@ -165,6 +183,7 @@ SCENARIOS = (
         _provisioned(1_000),
         steady=8,
     ),
+    _one("over-described", "5,000 units, 20,000 described", 60, _FLAT, _provisioned(20_000), steady=8),
     _one(
         "step up",
         "1,000, from 20.3 s on 4,000",
@@ -233,6 +252,8 @@ SCENARIOS = (
         steady=10,
         work=Work(keys=_changing),
         table=lambda: Table(steps((0, 40_000)), partition=1_000),
+        # Five times four new keys, the bucket of each full.
+        refill=5 * 4 * 1_000,
     ),
     _one(
         "no limit",
@@ -249,6 +270,15 @@ SCENARIOS = (
         90,
         _FLAT,
         _provisioned(5_000),
+        steady=10,
+        work=Work(units=400),
+    ),
+    _one(
+        "large items, undescribed",
+        "400 units each, 5,000 a second, nothing known",
+        90,
+        _FLAT,
+        UNKNOWN,
         steady=10,
         work=Work(units=400),
     ),
@@ -309,5 +339,7 @@ SCENARIOS = (
         steady=5,
         work=Work(busy=_in_windows),
         table=lambda: Table(_FLAT),
+        # Five pauses, in each of which the bucket gets full.
+        refill=5 * 5_000,
     ),
 )

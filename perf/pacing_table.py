@@ -17,8 +17,11 @@ class Bucket:
     tokens: float
     at: float = 0.0
 
+    def at_hand(self, now: float) -> float:
+        return min(self.size, self.tokens + (now - self.at) * self.rate)
+
     def refill(self, now: float) -> None:
-        self.tokens = min(self.size, self.tokens + (now - self.at) * self.rate)
+        self.tokens = self.at_hand(now)
         self.at = now
 
     def resize(self, rate: float, size: float) -> None:
@@ -59,6 +62,14 @@ class Table:
             self._bucket = Bucket(rate, rate * self.burst, rate * self.burst)
         if self.index is not None:
             self._of_index = Bucket(self.index, self.index * self.burst, self.index * self.burst)
+
+    def saved(self, now: float) -> float:
+        """Units that could be had at once, beyond what the capacity gives; negative while on credit."""
+        shared = [bucket for bucket in (self._bucket, self._of_index) if bucket is not None]
+        saved = [bucket.at_hand(now) for bucket in shared]
+        if self._keys:
+            saved.append(sum(bucket.at_hand(now) for bucket in self._keys.values()))
+        return min(saved, default=0.0)
 
     @property
     def keyed(self) -> bool:

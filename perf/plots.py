@@ -26,7 +26,7 @@ class Line:
 
 
 def chart(title: str, x_label: str, y_label: str, lines: Sequence[Line], top: float | None = None) -> str:
-    """An SVG document. The y axis begins at 0 and ends at `top`, above which lines are cut off."""
+    """An SVG document. The y axis begins at 0 and ends at `top`, above which lines are broken."""
     xs = [x for line in lines for x, _ in line.points]
     ys = [y for line in lines for _, y in line.points if y is not None]
     left, right = min(xs, default=0.0), max(xs, default=1.0)
@@ -64,13 +64,13 @@ class _Scale:
         return LEFT + (value - self.left) / (self.right - self.left) * (WIDTH - LEFT - RIGHT)
 
     def y(self, value: float) -> float:
-        return HEIGHT - BOTTOM - min(value, self.top) / self.top * (HEIGHT - TOP - BOTTOM)
+        return HEIGHT - BOTTOM - value / self.top * (HEIGHT - TOP - BOTTOM)
 
     def paths(self, points: Iterable[tuple[float, float | None]]) -> list[str]:
         paths: list[str] = []
         broken = True
         for x, y in points:
-            if y is None:
+            if y is None or y > self.top:
                 broken = True
                 continue
             place = f"{self.x(x):.1f} {self.y(y):.1f}"

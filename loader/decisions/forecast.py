@@ -7,13 +7,17 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from loader.capacity import Measures, Plan, WriteCapacity
-from loader.decisions.measure import median_size
+from loader.decisions.measure import median_size, units_of
+from loader.decisions.schema import clipped
 from loader.model import Counts, TableDescription
 
 ROWS_A_WORKER = 100_000
 """Rows a second that a worker sends where nothing limits it (RESULTS.md)."""
 QUOTA = 40_000
 """Write units a second that an account gives an on-demand table, and each of its global indexes."""
+
+PARTITION = 1_000
+"""Write units a second that one partition takes, and so, until it is split, all items of a partition key."""
 
 _LONG_LOAD = 120.0
 """Seconds from which on it pays to raise a table's warm throughput,"""
@@ -23,36 +27,60 @@ _WORTHWHILE = 2.0
 """How much faster a load has to become by it."""
 _ROUND = 100
 _PROVISIONED, _MAXIMUM, _WARM, _CAP = "provisioned", "on-demand maximum", "warm throughput", "--max-wcu"
+_KEY = "partition key"
 """What may bound a load."""
+_SEEN = 10
+"""How often a partition key must have been seen in a sample for a share to be read from that."""
 _JUST_OVER = 0.1
 """A size is just over a border of units when it is by less than this part of a unit."""
 
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What else decides about a plan. `price_per_million` is for write units, `workers` at least 1."""
+    """
+    What else decides about a plan. `price_per_million` is for write units, `workers` at least 1. `profile`
+    and `endpoint_url` are as they were given, and `ttl_type` is how the attribute of the table's time to live
+    is written (S, N or BOOL), None where the file has no such column.
+    """
 
     region: str
     workers: int
     max_wcu: int | None = None
     price_per_million: float | None = None
+    profile: str | None = None
+    endpoint_url: str | None = None
+    ttl_type: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class _Bound:
-    """`units` of the load are for something (`index`, "" the table) that takes `limit` of them a second."""
+    """
+    `units` of the load are for something (`index`, "" the table; there one partition `key` alone) that takes
+    `limit` of them a second. They are `share` of all units there.
+    """
 
     units: int
     limit: int
     kind: str
     index: str = ""
+    key: str = ""
+    share: float = 1.0
 
-    @property
-    def source(self) -> str:
+    def source(self, *, together: bool) -> str:
+        """What sets a capacity, which is that of table and indexes `together`, or of the table alone."""
         if self.kind == _CAP:
             return f"{_CAP} {self.limit:,}"
-        told = f"{self.kind} {self.limit:,}, from DescribeTable"
-        return f"index {self.index}: {told}" if self.index else told
+        if self.kind == _KEY:
+            much = f"{self.named_key} has {self.share:.0%} of the units there"
+            return f"{much}, and a partition takes {self.limit:,}"
+        if together:
+            what = f"index {self.index}" if self.index else "the table"
+            return f"{what} takes its {self.limit:,} ({self.kind}, from DescribeTable)"
+        return f"{self.kind} {self.limit:,}, from DescribeTable"
+
+    @property
+    def named_key(self) -> str:
+        return f"partition key {clipped(self.key)} of {f'index {self.index}' if self.index else 'the table'}"
 
     @property
     def seconds(self) -> float:
@@ -91,7 +119,7 @@ def plan_of(
         plan = replace(
             plan,
             capacity=_rate(plan.write_units, tightest),
-            capacity_source=tightest.source,
+            capacity_source=tightest.source(together=bool(plan.index_units)),
             seconds=max(tightest.seconds, measures.items / (ROWS_A_WORKER * terms.workers)),
         )
     if terms.price_per_million is not None:
@@ -105,12 +133,18 @@ def plan_of(
 
 
 def scaled(measures: Measures, items: int) -> Measures:
-    """What so many items like these weigh; the largest is the largest of those seen."""
+    """
+    What so many items like these weigh; the largest is the largest of those seen, and of the partition keys
+    there are only those that were seen often enough to tell their share.
+    """
     if not measures.items:
         return Measures(items=items)
 
     def grown(number: int) -> int:
         return round(number * items / measures.items)
+
+    # None has more units than the largest.
+    often = _SEEN * units_of(measures.largest)
 
     return Measures(
         items=items,
@@ -119,6 +153,10 @@ def scaled(measures: Measures, items: int) -> Measures:
         sizes=measures.sizes,
         table_units=grown(measures.table_units),
         index_units={name: grown(units) for name, units in measures.index_units.items()},
+        keys={
+            name: {key: grown(units) for key, units in keys.items() if units >= often}
+            for name, keys in measures.keys.items()
+        },
     )
 
 
@@ -129,15 +167,15 @@ def _bounds(measures: Measures, table: TableDescription, terms: Terms) -> Iterat
     units = measures.index_units
     # A local index has no capacity of its own.
     of_table = measures.table_units + sum(units.get(index.name, 0) for index in table.indexes if index.local)
-    yield from _bounds_of(of_table, table.capacity, "")
+    yield from _bounds_of(of_table, table.capacity, "", measures)
     for index in table.indexes:
         if not index.local and units.get(index.name):
-            yield from _bounds_of(units[index.name], index.capacity, index.name)
+            yield from _bounds_of(units[index.name], index.capacity, index.name, measures)
     if terms.max_wcu is not None:
         yield _Bound(measures.table_units + sum(units.values()), terms.max_wcu, _CAP)
 
 
-def _bounds_of(units: int, capacity: WriteCapacity, index: str) -> Iterator[_Bound]:
+def _bounds_of(units: int, capacity: WriteCapacity, index: str, measures: Measures) -> Iterator[_Bound]:
     for limit, kind in (
         (capacity.provisioned, _PROVISIONED),
         (capacity.maximum, _MAXIMUM),
@@ -145,6 +183,13 @@ def _bounds_of(units: int, capacity: WriteCapacity, index: str) -> Iterator[_Bou
     ):
         if limit is not None:
             yield _Bound(units, limit, kind, index)
+    keys = measures.keys.get(index)
+    # What tells no capacity may be no table of AWS, with partitions of which nothing is known.
+    if keys and capacity != WriteCapacity():
+        most, key = max((units, key) for key, units in keys.items())
+        all_units = measures.index_units.get(index, 0) if index else measures.table_units
+        # Counts are never too low, and may be too high.
+        yield _Bound(min(most, all_units), PARTITION, _KEY, index, key, min(1.0, most / max(1, all_units)))
 
 
 def _rate(write_units: int, bound: _Bound) -> float:
@@ -173,10 +218,15 @@ def _notes(plan: Plan, table: TableDescription, terms: Terms, tightest: _Bound |
             f"The table is replicated to {_listed(table.replicas)}, where every write is charged once more"
             f"{'; the price counts that, not the transfer' if plan.price is not None else ''}."
         )
-    if table.ttl:
+    if table.ttl and terms.ttl_type == "N":
         yield (
-            f"Time to live is on, by attribute {table.ttl}: items whose time there lies in the past will "
-            "vanish."
+            f"Time to live is on, by attribute {table.ttl}: items whose time there lies in the past (in the "
+            "last five years) will vanish."
+        )
+    elif table.ttl and terms.ttl_type is not None:
+        yield (
+            f"Time to live is on, by attribute {table.ttl}, and nothing will expire: the column is written "
+            f"as {terms.ttl_type}, and only a number is a time. Give --types {table.ttl}=N."
         )
     local = [index.name for index in table.indexes if index.local]
     if local:
@@ -212,8 +262,18 @@ def _notes_on_capacity(plan: Plan, terms: Terms, tightest: _Bound | None) -> Ite
             f"The table takes more than the loader sends, about {ROWS_A_WORKER:,} rows a second and worker: "
             "that sets the time."
         )
+    elif tightest.kind == _KEY:
+        yield (
+            f"{_capital(tightest.named_key)} has {tightest.share:.0%} of the write units there. They go to "
+            f"one partition, which takes {PARTITION:,} a second, so that this key sets the time and not the "
+            "capacity; raising that would not help."
+        )
     elif tightest.kind == _WARM and plan.seconds > _SHORT_LOAD:
         yield "An on-demand table takes more than its warm throughput after some minutes at it."
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _listed(names: Iterable[str]) -> str:
@@ -233,6 +293,9 @@ def _advice(
 ) -> str:
     """The call that warms the table up, where it is the warm throughput that makes the load a long one."""
     if tightest is None or tightest.kind != _WARM or tightest.seconds <= _LONG_LOAD:
+        return ""
+    if terms.endpoint_url is not None:
+        # AWS's program would be told another table than this one.
         return ""
     warm, others = [], [_SHORT_LOAD, plan.items / (ROWS_A_WORKER * terms.workers)]
     for bound in bounds:
@@ -261,7 +324,10 @@ def _advice(
     ]
     if updates:
         words += ["--global-secondary-index-updates", json.dumps(updates)]
-    return shlex.join([*words, "--region", terms.region])
+    words += ["--region", terms.region]
+    if terms.profile is not None:
+        words += ["--profile", terms.profile]
+    return shlex.join(words)
 
 
 def _warmth(reads: int | None, writes: int) -> dict[str, int]:

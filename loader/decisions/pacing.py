@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Self
 
 from loader.capacity import WriteCapacity
+from loader.config import BATCH_LIMIT
 
 FLOOR = 1.0
 """Write units a second that are always asked for: less would never find out that there is more."""
@@ -40,11 +41,13 @@ _CREST, _CREST_SHARED, _FADE = 1.1, 1.25, 0.98
 # Refused, of what was asked: so little says nothing of the table (a key that many rows have); so much ends a
 # saw (a tenth of a second has more chance in it); so much cannot wait until it is known how far to fall.
 _NOISE, _CLEAR, _SHARP = 0.005, 0.01, 0.1
+# A part refused that leaves open what can be had, and the seconds without any after which that is asked for.
+_HALF, _SURE = 0.5, 0.2
 # How far two ways to tell what was accepted may be apart; and the part of the rate that a trial leaves at
 # least, for what is refused altogether may be had again in a moment.
 _AGREE, _LOWEST = 0.05, 0.2
 # Times the seconds between samples with requests: what a trial takes, and a change to be seen.
-_MEASURE, _SETTLE = 3, 3
+_MEASURE, _SETTLE = 2, 2
 # Seconds of a saw from which on its mean is good.
 _SAW = 1.0
 # Seconds between judgements. Of few and large items it takes more to see anything, and all times are longer
@@ -52,12 +55,13 @@ _SAW = 1.0
 _SPAN, _LONGEST_SPAN, _ITEMS = 0.1, 1.0, 10.0
 _MOST_PATIENT = 2.5
 # Refusals that do not get fewer with the rate are not the rate's doing: where after so many seconds (another
-# load that begins overshoots for a while) so little of the rate is left, still so much of the part is
-# refused, and so many seconds never passed without any, the first rate is tried again. There so many times as
-# much may be refused, up to a part that no load can live with; more says that it was the rate after all. It
-# is forgotten in some times so many seconds.
-_IN_VAIN, _LOWER, _AS_MUCH, _HELPED = 4.0, 0.7, 0.3, 0.5
+# load that begins overshoots for a while) so little of the rate is left, and still so much of the part is
+# refused, the first rate is tried again. There so many times as much may be refused, up to a part that no
+# load can live with; more says that it was the rate after all. It is forgotten in some times so many seconds.
+_IN_VAIN, _LOWER, _AS_MUCH = 4.0, 0.7, 0.4
 _TOLERANCE, _MOST_NOISE, _FORGET = 2.0, 0.8, 20.0
+# Requests refused, at least to be expected, that tell a part from chance.
+_EVENTS = 5
 # Times what was used lately: no rise beyond. A rate that doubles is some 0.45 s ahead of what is seen.
 _ROOM = 4.0
 # The weight of a sample in running means: they look back some three samples.
@@ -69,8 +73,9 @@ _INSTANT, _LONG = 1e-3, 1.0
 @dataclass(frozen=True, slots=True)
 class Sample:
     """
-    What all workers did in `seconds`: items written and their write units (`used`), and an estimate of the
-    units throttled or handed back; `held`: batches waited for the pace, so more would have been sent.
+    What all workers did in `seconds`: `items` written or refused, write units charged (`used`), and an
+    estimate of those throttled or handed back; `held`: batches waited for the pace, so more would have been
+    sent.
     """
 
     seconds: float
@@ -100,11 +105,29 @@ _NOTHING = Sample(0.0, 0.0, 0.0, 0.0, False)
 
 @dataclass(frozen=True, slots=True)
 class _Cut:
-    """A rate, and the part of what was asked that was refused at it and at lower ones in `seconds` since."""
+    """
+    A rate, and the part of what was asked that was refused at it; units asked and refused at lower ones in
+    the `seconds` since.
+    """
 
     rate: float
     part: float
     seconds: float = 0.0
+    asked: float = 0.0
+    refused: float = 0.0
+
+    def __add__(self, sample: Sample) -> "_Cut":
+        return replace(
+            self,
+            seconds=self.seconds + sample.seconds,
+            asked=self.asked + sample.used + sample.refused,
+            refused=self.refused + sample.refused,
+        )
+
+    @property
+    def still(self) -> float:
+        """The part refused since."""
+        return self.refused / self.asked if self.asked else self.part
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,10 +136,10 @@ class Pace:
     `rate` is write units a second over all workers; None is no limit, until something is refused.
 
     `cap` bounds it; `told` is what the table is said to take. At first the rate doubles in `search` seconds.
-    `ceiling` is what was taken when something was refused last, None if it never was, and `crest` the rate at
-    that time. `trial` are the samples since a refusal, without the first, which is only partly refused; `saw`
-    those since the last cut, while the pace held the load. Nothing is judged for `settling` seconds after a
-    cut: it is not yet seen.
+    `ceiling` is what was taken when something was refused last, None if it never was, `crest` the rate at
+    that time, and `good` what may be had again after nearly all was refused. `trial` are the samples since a
+    refusal, without the first, which is only partly refused; `saw` those since the last cut, while the pace
+    held the load. Nothing is judged for `settling` seconds after a cut: it is not yet seen.
 
     `flow` is what was used lately, a second; `gap` are the seconds between samples in which anything was
     asked, `still` those since the last one. `item` is the units of an item; while items are few, samples are
@@ -130,6 +153,7 @@ class Pace:
     told: float | None = None
     search: float = _SEARCH
     ceiling: float | None = None
+    good: float = 0.0
     crest: float = 1.0
     trial: Sample | None = None
     saw: Sample | None = None
@@ -151,7 +175,8 @@ class Pace:
         sample += self.pending
         item = self.item
         if sample.items >= 1:
-            item += min(1.0, sample.seconds) * (sample.used / sample.items - item)
+            units = (sample.used + sample.refused) / sample.items
+            item += (min(1.0, sample.seconds) if self.flow else 1.0) * (units - item)
         span = min(_LONGEST_SPAN, max(_SPAN, _ITEMS * item / self.rate)) if self.rate else _SPAN
         if sample.seconds < 0.9 * span:
             return replace(self, pending=sample)
@@ -164,23 +189,20 @@ class Pace:
 
     def _judged(self, sample: Sample) -> Self:
         seen = self._seen(sample)
-        if seen.cut is not None:
-            seconds = seen.cut.seconds + sample.seconds / seen.stretch
-            seen = replace(seen, cut=replace(seen.cut, seconds=seconds))
         if seen.saw is not None:
             # What a table saves up while it is not asked for all is no part of what it takes a second.
             seen = replace(seen, saw=seen.saw + sample if sample.held else None)
         if seen.settling > 0:
             return replace(seen, settling=seen.settling - sample.seconds)
+        if seen.cut is not None:
+            seen = replace(seen, cut=seen.cut + sample)
         if not sample.used and not sample.refused:
             return seen
         if seen.trial is not None:
             return seen._tried(seen.trial + sample)
         if sample.part > seen.noise:
             return seen._refused(sample)
-        calm = seen.calm + sample.seconds
-        # Once it has helped for a while to ask for less, it is the rate that is refused.
-        seen = replace(seen, calm=calm, cut=seen.cut if calm < _HELPED * seen.stretch else None)
+        seen = replace(seen, calm=seen.calm + sample.seconds)
         return seen._risen(min(sample.seconds, _LONG)) if sample.held else seen
 
     def _seen(self, sample: Sample) -> Self:
@@ -202,6 +224,8 @@ class Pace:
         The first refusal since a while. At both ends of a saw the bucket is empty, so that its mean is the
         capacity. Where there was none, or the rate is far off, a trial tells what is accepted.
         """
+        if self.noise > _NOISE:
+            return replace(self, trial=_NOTHING, calm=0.0)
         if sample.part <= _SHARP * min(self.stretch, _MOST_PATIENT):
             saw = self.saw
             if (
@@ -209,7 +233,7 @@ class Pace:
                 and saw.seconds >= _SAW * self.stretch
                 and (self.rate or 0.0) < self.crest * _CREST
             ):
-                if sample.part <= max(_CLEAR, self.noise):
+                if sample.part <= _CLEAR:
                     return self
                 return self._lowered(saw.used / saw.seconds, sample.part)
             return replace(self, trial=_NOTHING, calm=0.0)
@@ -221,7 +245,7 @@ class Pace:
         return replace(self, rate=rate, trial=_NOTHING, calm=0.0)
 
     def _tried(self, trial: Sample) -> Self:
-        if trial.seconds < _MEASURE * self.gap * 0.99:
+        if trial.seconds < _MEASURE * self.gap * 0.99 or self._is_chance(trial):
             return replace(self, trial=trial)
         if trial.part <= self.noise:
             return replace(self, trial=None)
@@ -235,15 +259,26 @@ class Pace:
             accepted = max(accepted, exact, _LOWEST * self.rate)
         return self._lowered(accepted, trial.part)
 
+    def _is_chance(self, trial: Sample) -> bool:
+        """Whether it is too early to say that more is refused than what does not count."""
+        asked = trial.used + trial.refused
+        return self.noise > _NOISE and asked * self.noise < 2 * _EVENTS * BATCH_LIMIT * self.item
+
     def _lowered(self, accepted: float, part: float) -> Self:
         """The table refuses a part of what it is asked, and takes `accepted` units a second."""
         accepted = max(accepted, FLOOR)
         asked = self.rate if self.rate is not None else accepted / (1 - min(part, 0.99))
-        last = _followed(self.cut, asked, part)
-        noise = _TOLERANCE * last.part
-        if last.seconds >= _IN_VAIN and asked <= _LOWER * last.rate and noise <= _MOST_NOISE:
+        last = self._followed(asked, part)
+        sure = last.seconds >= _IN_VAIN and last.refused >= _EVENTS * BATCH_LIMIT * self.item
+        if sure and asked <= _LOWER * last.rate and _TOLERANCE * last.still <= _MOST_NOISE:
             return replace(
-                self, rate=self._bounded(last.rate), noise=noise, cut=None, trial=None, saw=None, calm=0.0
+                self,
+                rate=self._bounded(last.rate),
+                noise=_TOLERANCE * last.still,
+                cut=None,
+                trial=None,
+                saw=None,
+                calm=0.0,
             )
         told = self.told or accepted
         shared = _ELSEWHERE * told < accepted < _ALONE * told
@@ -258,6 +293,7 @@ class Pace:
             self,
             rate=self._bounded(rate),
             ceiling=accepted,
+            good=accepted if part < _HALF else max(accepted, max(self.good, asked) / 2),
             # A saw is about as high above the ceiling as it is deep below.
             crest=max(accepted * (1 + 2 * depth), crest),
             trial=None,
@@ -268,11 +304,23 @@ class Pace:
             settling=_SETTLE * self.gap,
         )
 
+    def _followed(self, rate: float, part: float) -> _Cut:
+        """What to compare the next cuts with, after one at `rate`, of which a `part` was refused."""
+        last = self.cut
+        if last is None:
+            return _Cut(rate, part)
+        # Chance has its part in it, the more the fewer requests there were.
+        enough = last.asked * last.part >= _EVENTS * BATCH_LIMIT * self.item
+        return _Cut(rate, part) if enough and last.still < _AS_MUCH * last.part else last
+
     def _risen(self, seconds: float) -> Self:
         if self.rate is None:
             return self
         if self.ceiling is None:
             rate = self.rate * 2 ** (seconds / self.search)
+        elif self.rate < self.good / 2 and self.calm > _SURE:
+            # What was refused altogether for a moment, and is no more.
+            rate = min(self.good / 2, self.rate * 2 ** (seconds / _SEARCH))
         else:
             beyond = max(0.0, self.rate / self.crest - 1 - _MOVED)
             steep = min(_CHASE * beyond, math.log(2) / _CHASE_DOUBLING)
@@ -295,13 +343,6 @@ class Pace:
     def _bounded(self, rate: float) -> float:
         rate = max(rate, FLOOR, self.item / _ITEM_SECONDS, _FLOOR_PART * (self.told or 0.0))
         return rate if self.cap is None else min(rate, self.cap)
-
-
-def _followed(last: _Cut | None, rate: float, part: float) -> _Cut:
-    """What to compare the next cuts with, after one at `rate`, of which a `part` was refused."""
-    if last is None or part < _AS_MUCH * last.part:
-        return _Cut(rate, part)
-    return _Cut(last.rate, (last.part + part) / 2, last.seconds)
 
 
 def first_pace(capacities: Sequence[WriteCapacity], cap: float | None) -> Pace:

@@ -66,9 +66,9 @@ class ClientFactory:
     target: Target | None = None
     allow_http: bool = False
 
-    def table_client(self) -> TableClient:
-        """Raises BadConnection."""
-        return TableClient(_RawClient(self, _FIRST_CONNECT_TIMEOUT, READ_TIMEOUT))
+    def table_client(self, patience: float | None = None) -> TableClient:
+        """It waits `patience` seconds for a connection, and for each reply. Raises BadConnection."""
+        return TableClient(_RawClient(self, patience or _FIRST_CONNECT_TIMEOUT, patience or READ_TIMEOUT))
 
     def transport(self, table: str = "") -> Boto3Transport | FastTransport:
         """

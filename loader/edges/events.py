@@ -33,11 +33,12 @@ class FreshCredentials:
 class Share:
     """
     From now on this many write units a second, and at most `batch` of them in one request, but for a single
-    item that takes more. None is no limit.
+    item that takes more. None is no limit. The first request waits `phase` of the time that it costs.
     """
 
     rate: float | None = None
     batch: float | None = None
+    phase: float = 0.0
 
 
 ToWorker = IndexTask | ShardTask | Drain | FreshCredentials | Share

@@ -4,11 +4,12 @@ import logging
 import os
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
 from loader.edges.journal import JOURNAL, LOCK
 from loader.edges.lock import may_be_lock, open_locked
+from loader.edges.scratch import is_scratch, remove_scratch
 from loader.edges.spool import is_spool_file
 from loader.edges.staged import STAGED, is_staged, remove_staged
 from loader.errors import BadState
@@ -22,23 +23,50 @@ _OLD_SECONDS = 3600.0
 
 def sweep(base: str, own: str) -> None:
     """
-    Remove the spool files of dead runs below the state directory `base`; checkpoints stay, and so does every
-    directory that holds anything which is not a run's.
+    Remove the spool files of dead runs below the state directory `base`, and dead dry runs as a whole;
+    checkpoints stay, and so does every directory that holds anything which is not a run's.
 
     `own` is the directory of the load that begins, which holds its lock: what is there is of an earlier run
     of it. What cannot be looked at or removed is left: it is in nobody's way.
     """
     with suppress(OSError):
         _remove_remains(own)
-    try:
-        found = [each.path for each in os.scandir(base) if each.is_dir(follow_symlinks=False)]
-    except OSError as error:
-        _log.debug("%s cannot be looked at: %s.", base, error.strerror)
-        return
-    for directory in found:
-        if _OF_A_LOAD.search(directory) and directory != own:
+    sweep_dry_runs(base)
+    for directory in _directories(base):
+        if _OF_A_LOAD.search(directory) and directory != own and not is_scratch(directory, ()):
             with suppress(OSError, BadState):
                 _sweep_one(directory)
+
+
+def sweep_dry_runs(base: str) -> None:
+    """Remove what dry runs that were killed left in `base`; what cannot be removed is left."""
+    for directory in _directories(base):
+        with suppress(OSError, BadState):
+            if is_scratch(directory, ()):
+                _sweep_dry_run(directory)
+
+
+def _directories(base: str) -> Iterator[str]:
+    try:
+        yield from [each.path for each in os.scandir(base) if each.is_dir(follow_symlinks=False)]
+    except OSError as error:
+        _log.debug("%s cannot be looked at: %s.", base, error.strerror)
+
+
+def _sweep_dry_run(directory: str) -> None:
+    names = os.listdir(directory)
+    if not names and os.stat(directory).st_mtime < time.time() - _OLD_SECONDS:
+        os.rmdir(directory)
+    if LOCK not in names or not is_scratch(directory, names):
+        return
+    # A run that is at it holds this.
+    lock = open_locked(os.path.join(directory, LOCK))
+    try:
+        if may_be_lock(lock) and is_scratch(directory, os.listdir(directory)):
+            remove_scratch(directory)
+            _log.info("Removed %s, which a dry run that was killed had left.", directory)
+    finally:
+        os.close(lock)
 
 
 def _sweep_one(directory: str) -> None:

@@ -38,6 +38,12 @@ _SCAN_LIMITS = _Limits(RetryPolicy(max_retries=8, throttle_cap=5.0, max_denials=
 
 Item = dict[str, dict[str, Any]]
 
+TTL_PATIENCE = 1.0
+"""
+Seconds to connect, and again to answer, for who is asked about the time to live: a plan is better with it,
+but no start is to wait for it.
+"""
+
 _SET_UNITS = "WriteCapacityUnits"
 
 
@@ -71,7 +77,8 @@ def describe(client: Caller, name: str) -> TableDescription:
 def time_to_live(client: Caller, name: str) -> str | None:
     """
     The attribute of the table's time to live; "" where it is off, and None where that cannot be found out:
-    not every server knows of it, and not everybody may ask. It is asked for once, since no load waits for it.
+    not every server knows of it, and not everybody may ask. It is asked for once, since no load waits for it:
+    `client` is to be one of little patience (TTL_PATIENCE).
     """
     try:
         answer = _try(client, "DescribeTimeToLive", {"TableName": name}, "TimeToLiveDescription")

@@ -1,57 +1,65 @@
 """The books of a dry run: those of a load, in a directory of their own that is gone at the end."""
 
 import os
-import shutil
 import tempfile
 from contextlib import ExitStack, suppress
 
 from loader.decisions.checkpoint import Head, printable
-from loader.edges.journal import Journal
-from loader.edges.lock import require_own_at
-from loader.edges.rejects import RejectFile, discard_part
+from loader.edges.journal import Journal, default_state_dir
+from loader.edges.lock import FileLock
+from loader.edges.scratch import ScratchRejects, make_scratch, remove_scratch
 from loader.edges.source import Source
+from loader.edges.sweep import sweep_dry_runs
 from loader.errors import BadState, DiskFailed
 
-_REJECTS = "rejects.csv"
 
-
-def temporary_directory(state_dir: str | None, stack: ExitStack) -> str:
+def open_directory(state_dir: str | None, stack: ExitStack) -> str:
     """
-    A directory that `stack` removes: below `state_dir` where that was given and is there, since it may have
-    room where the system's own place has none. Raises BadState.
+    A directory that `stack` removes: where checkpoints are, or else, unless `state_dir` was given, where the
+    system has its temporary ones. What killed dry runs left there is removed too. Raises BadState.
     """
-    below = state_dir if state_dir is not None and os.path.isdir(state_dir) else None
-    try:
-        directory = tempfile.mkdtemp(prefix="ddbload-dry-run-", dir=below)
-    except OSError as error:
-        where = printable(below or tempfile.gettempdir())
-        raise BadState(
-            f"No directory can be made in {where}: {error.strerror}. Name another with --state-dir."
-        ) from error
-    stack.callback(shutil.rmtree, directory, ignore_errors=True)
+    directory, lock = _made(state_dir)
+    stack.callback(lock.close)
+    stack.callback(_remove, directory)
+    sweep_dry_runs(os.path.dirname(directory))
     return directory
 
 
-def open_books(head: Head, source: Source, directory: str, stack: ExitStack) -> tuple[Journal, RejectFile]:
-    """
-    Journal and reject file; the latter is where the head says, and in the directory where it names none.
-    Raises BadOption and BadState for a reject file that cannot be made there, BadState for a full disk.
-    """
-    path = head.rejects or os.path.join(directory, _REJECTS)
+def _made(state_dir: str | None) -> tuple[str, FileLock]:
+    if state_dir is not None:
+        return make_scratch(state_dir)
+    base = default_state_dir(os.environ)
     try:
-        rejects = RejectFile.open(path, source.header_record(), source.header, head.dialect)
-        # What is in the making is for a run that continues, and a dry run is begun anew.
-        stack.callback(_discard, path)
+        return make_scratch(base)
+    except BadState:
+        # A home that cannot be written to is no reason not to look at a file.
+        try:
+            return make_scratch(tempfile.gettempdir())
+        except (OSError, BadState) as error:
+            raise BadState(
+                f"A dry run needs room for its index, and neither {printable(base)} nor the system's "
+                "temporary directory can be written to. Name a directory with --state-dir."
+            ) from error
+
+
+def _remove(directory: str) -> None:
+    # Where it cannot be removed the next run tries again; after a whole run the journal has taken it along.
+    with suppress(OSError):
+        remove_scratch(directory)
+
+
+def open_books(
+    head: Head, source: Source, directory: str, stack: ExitStack
+) -> tuple[Journal, ScratchRejects]:
+    """
+    Journal and reject file. Raises BadOption where the reject file cannot be put where the head says,
+    BadState for a full disk.
+    """
+    try:
+        rejects = ScratchRejects.begin(directory, head, source)
         stack.callback(rejects.close)
-        require_own_at(rejects.part)
         journal = Journal.create(directory, head)
     except DiskFailed as error:
         raise BadState(f"{error} Make room there, or choose another --state-dir.") from error
     stack.callback(journal.close)
     return journal, rejects
-
-
-def _discard(path: str) -> None:
-    # Another run may have begun there meanwhile.
-    with suppress(BadState):
-        discard_part(path)

@@ -1,9 +1,9 @@
 """Where senders wait for their worker's share of the rate, so that no more is asked of the table."""
 
+import math
 import threading
 import time
 from collections.abc import Callable
-from random import random
 
 from loader.capacity import Flow
 from loader.decisions.batch import Batch
@@ -37,13 +37,13 @@ class Pacer:
         self._turn = threading.Lock()
         self._changed = threading.Condition()
         self._rate, self._batch = share.rate, share.batch
-        # Workers that begin together shall not send together ever after.
-        self._balance = -random() * SLACK_SECONDS * (share.rate or 0.0)
+        self._phase = share.phase
+        self._balance = 0.0
         self._at = time.monotonic()
         self._used = 0.0
         self._refused = 0.0
         self._held = 0.0
-        self._answered = self._at
+        self._fruitless = 0
 
     def take_share(self, share: Share) -> None:
         with self._changed:
@@ -70,6 +70,10 @@ class Pacer:
             if not at_once:
                 # Kept while this one takes its part, or two would find the same room.
                 with self._turn:
+                    if self._phase:
+                        # Workers that begin together shall not send together ever after.
+                        self._spend(self._phase * units)
+                        self._phase = 0.0
                     self._wait()
                     self._spend(units)
             else:
@@ -83,27 +87,30 @@ class Pacer:
     def settle(self, batch: Batch, units: float, answer: Answer | ConnectionFault) -> None:
         """What became of a batch for which `units` were taken."""
         match answer:
-            case Throttled():
-                with self._changed:
-                    self._answered = time.monotonic()
-                    self._refused += units
             case Written():
                 self._charge(batch, units, answer)
+            case Throttled():
+                with self._changed:
+                    self._refused += units
+                    self._fruitless += 1
+            case _:
+                with self._changed:
+                    self._fruitless += 1
 
     def flow(self) -> Flow:
         """Write units and seconds since the worker began; items are counted elsewhere."""
         with self._changed:
-            return Flow(used=self._used, refused=self._refused, held=self._held, at=self._answered)
+            return Flow(used=self._used, refused=self._refused, held=self._held, fruitless=self._fruitless)
 
     def _charge(self, batch: Batch, units: float, answer: Written) -> None:
-        items = len(batch) - len(answer.unprocessed)
+        items = max(0, len(batch) - len(answer.unprocessed))
         guess = units * items / len(batch)
         told = is_plausible(answer.write_units, items, self._indexes)
         # A service that does not say what it charges, or says nonsense, is taken to charge what was guessed.
         charged = answer.write_units if told else guess
         with self._changed:
-            self._answered = time.monotonic()
             self._refused += units - guess
+            self._fruitless += not items
             self._used += charged
             self._balance -= charged - guess
             if told and items == len(batch):
@@ -123,7 +130,10 @@ class Pacer:
     def _overdrawn(self) -> float:
         """Seconds until the balance is even."""
         self._gather()
-        return 0.0 if self._rate is None or self._balance >= 0 else -self._balance / self._rate
+        if self._rate is None or (self._rate and self._balance >= 0):
+            return 0.0
+        # Without any share, until there is one.
+        return -self._balance / self._rate if self._rate else math.inf
 
     def _gather(self) -> None:
         now = time.monotonic()

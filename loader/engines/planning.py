@@ -16,7 +16,7 @@ from loader.edges.spool import read_entries
 from loader.engines.builder import Builder
 from loader.engines.outcomes import Outcomes
 from loader.engines.pipeline import OpenWindow
-from loader.engines.prepare import Prepared
+from loader.engines.prepare import Prepared, workers_of
 from loader.errors import LoaderError
 from loader.model import Counts
 
@@ -25,6 +25,7 @@ _log = logging.getLogger(__name__)
 _SAMPLE = 1_000
 """Records that are made into items for it."""
 _SAMPLE_BYTES = 1 << 20
+_SAMPLE_CELLS = 20_000
 """No more than these are read, but for a first record that is larger: nobody is to wait for a plan."""
 
 
@@ -47,7 +48,7 @@ class Planner:
         measures = sum(self._measures.values(), Measures())
         # A worker may have died after it told of a shard's items, and before it told that the shard is done.
         exact = measures.items == counts.written
-        return plan_of(measures, counts, self._prepared.table, self._terms(), exact=exact)
+        return plan_of(measures, counts, self._prepared.table, self.terms(), exact=exact)
 
     def begins(self, window: OpenWindow) -> Plan | None:
         """What can be said before the first window is written; None of later ones, and where it was said."""
@@ -78,7 +79,7 @@ class Planner:
             scaled(measures, items),
             Counts(written=items, duplicates=rows - items - rejected, rejected=rejected),
             self._prepared.table,
-            self._terms(),
+            self.terms(),
             exact=False,
         )
 
@@ -99,7 +100,7 @@ class Planner:
         prepared = self._prepared
         table = prepared.table
         task = window.todo[0]
-        entries = _affordable(read_entries(task.spool, 0, min(_SAMPLE, window.records)))
+        entries = _affordable(read_entries(task.spool, 0, min(sampled(prepared), window.records)))
         outcomes = Outcomes(lambda: None)
         outcomes.begin(replace(task, start=0, stop=len(entries)))
         builder = Builder(prepared.source, prepared.build_rules(), outcomes)
@@ -109,12 +110,29 @@ class Planner:
             outcomes.under_way(batch.shares)
             measures += measure.of(split_items(batch.json))
             outcomes.written(batch.shares)
+        measures = replace(measures, keys=measure.keys())
         return measures, outcomes.report().open, int(np.count_nonzero(entries["flags"] & ENTRY_SAME))
 
-    def _terms(self) -> Terms:
+    def terms(self) -> Terms:
+        """What else than rows and table decides about the plan."""
         prepared = self._prepared
         config = prepared.config
-        return Terms(prepared.session.region, prepared.workers, config.max_wcu, config.price_per_million)
+        types = {rule.name: rule.type for rule in prepared.schema.rules}
+        return Terms(
+            region=prepared.session.region,
+            # Those of a load, whatever a dry run makes do with.
+            workers=workers_of(replace(config, dry_run=False), prepared.source.total, prepared.table),
+            max_wcu=config.max_wcu,
+            price_per_million=config.price_per_million,
+            profile=config.connection.profile,
+            endpoint_url=config.connection.endpoint_url,
+            ttl_type=types.get(prepared.table.ttl or ""),
+        )
+
+
+def sampled(prepared: Prepared) -> int:
+    """Of how many records the plan is made at most."""
+    return max(1, min(_SAMPLE, _SAMPLE_CELLS // prepared.source.header.width))
 
 
 def _affordable(entries: NDArray[np.void]) -> NDArray[np.void]:

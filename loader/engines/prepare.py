@@ -26,10 +26,10 @@ from loader.edges.source import Source
 from loader.edges.spool import Spool
 from loader.edges.staged import StagedJournal
 from loader.edges.sweep import sweep
-from loader.edges.table import describe, time_to_live
+from loader.edges.table import TTL_PATIENCE, describe, time_to_live
 from loader.edges.target import Target
 from loader.engines.builder import BuildRules
-from loader.engines.dry_run import open_books, temporary_directory
+from loader.engines.dry_run import open_books, open_directory
 from loader.engines.ledger import Ledger
 from loader.engines.pipeline import Pipeline
 from loader.engines.windows import Cutter, Place
@@ -130,10 +130,11 @@ def prepare(config: LoadConfig, stack: ExitStack) -> Prepared:
     session = open_session(config.connection)
     with session.factory(1).table_client() as client:
         table = describe(client, config.table)
-        table = replace(table, ttl=time_to_live(client, table.name))
         target = client.target(table.name) if config.transport == "fast" else None
+    with session.factory(1).table_client(TTL_PATIENCE) as client:
+        table = replace(table, ttl=time_to_live(client, table.name))
     schema = build_schema(table, source.header, config.types, source.files[0].identity.shown)
-    workers = config.workers or _default_workers(source.total, table, config.max_wcu)
+    workers = workers_of(config, source.total, table)
     now = _head(config, table, source, dialect, workers)
     prepared = partial(
         Prepared,
@@ -148,9 +149,7 @@ def prepare(config: LoadConfig, stack: ExitStack) -> Prepared:
         cores=_cores(),
     )
     if config.dry_run:
-        if now.rejects:
-            _require_apart(now.rejects, source, None)
-        directory = temporary_directory(config.state_dir, stack)
+        directory = open_directory(config.state_dir, stack)
         books = Ledger(source, *open_books(now, source, directory, stack), None)
         return prepared(head=now, resume=None, late_writes=False, ledger=books, spool=Spool(directory))
     directory, lock = _locked_directory(
@@ -214,9 +213,12 @@ def _cores() -> tuple[int, ...]:
     return cores[first:] + cores[:first]
 
 
-def _default_workers(source_bytes: int, table: TableDescription, max_wcu: int | None) -> int:
-    """No more than there are processors for, rows for, and capacity for as far as it is known."""
-    known = [units for units in (table.capacity.provisioned, table.capacity.maximum, max_wcu) if units]
+def workers_of(config: LoadConfig, source_bytes: int, table: TableDescription) -> int:
+    """By default no more than there are processors, rows and, as far as anything is sent, capacity for."""
+    if config.workers is not None:
+        return config.workers
+    limits = (table.capacity.provisioned, table.capacity.maximum, config.max_wcu)
+    known = [] if config.dry_run else [units for units in limits if units]
     fed = -(-min(known) // UNITS_A_WORKER) if known else machine.cpus()
     return max(1, min(machine.cpus(), source_bytes // BYTES_A_WORKER, fed))
 

@@ -78,7 +78,7 @@ class RefusalLog:
             self._count_keys(items)
 
     def charged(self, index_units: Mapping[str, float]) -> None:
-        """So many write units were charged for entries in indexes, by name. Only those that the table has count."""
+        """Write units that were charged for entries in indexes, by name; those the table has count."""
         with self._lock:
             for name, units in index_units.items():
                 if name in self._key_parts:

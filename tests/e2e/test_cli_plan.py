@@ -1,5 +1,6 @@
 """The plan as people and machines get it: from --dry-run, and in the first lines of a load."""
 
+import re
 import shlex
 import signal
 import time
@@ -39,10 +40,10 @@ def test_a_dry_run_prints_the_plan_and_writes_nothing(server: Server) -> None:
     first, *lines = done.out.splitlines()
     assert first.startswith("people.csv -> people: a dry run of ") and first.endswith("nothing was written")
     assert lines[0] == "  rows        300: 300 items"
-    assert lines[1].startswith("  sizes       median item ")
+    assert re.fullmatch(r"  sizes       median item about \d+ bytes, largest \d+", lines[1])
     assert lines[2] == "  units       300 write units for new items"
     assert lines[3].endswith("4,000 write units a second: warm throughput 4,000, from DescribeTable")
-    assert lines[4] == "  time        about 0 s"
+    assert lines[4] == "  time        less than a second"
     assert len(lines) == 5
     assert HEADING not in done.err
     assert "BatchWriteItem" not in server.stats()["requests"]
@@ -93,13 +94,38 @@ def test_rejects_of_a_dry_run_are_in_the_file_that_was_named(server: Server) -> 
 def test_the_call_that_warms_the_table_up_can_be_given_to_a_shell(server: Server) -> None:
     server.reset()
     server.create_table("people", "id:S", warm=1)
-    done = load(server, people(300), "--dry-run", "-r", "eu-west-1")
+    options = ("-t", "people", *ONE_WORKER, "--dry-run", "-r", "eu-west-1")
+    # Given as an option it would be told to nobody who is asked to raise anything.
+    done = run(people(300), *options, extra={"AWS_ENDPOINT_URL_DYNAMODB": server.endpoint})
+    assert done.status == 0, done.err
     label, call = done.out.splitlines()[-2:]
     assert label.startswith("  advice      ") and "cannot be lowered" in label
     words = shlex.split(call)
     assert words[:5] == ["aws", "dynamodb", "update-table", "--table-name", "people"]
     assert words[-2:] == ["--region", "eu-west-1"]
     assert words[5] == "--warm-throughput" and words[6].startswith("WriteUnitsPerSecond=")
+
+
+def test_no_call_is_advised_with_an_endpoint_of_its_own(server: Server) -> None:
+    server.reset()
+    server.create_table("people", "id:S", warm=1)
+    done = load(server, people(300), "--dry-run")
+    assert done.status == 0 and "  time        about 5 min 0 s" in done.out
+    assert "advice" not in done.out and "update-table" not in done.out
+
+
+def test_the_call_is_one_line_on_a_terminal(server: Server) -> None:
+    server.reset()
+    server.create_table("people", "id:S", warm=2)
+    name = f"people-{'x' * 80}"
+    server.create_table(name, "id:S", warm=2)
+    server.set_faults(FaultPlan(latency_ms=50))
+    extra = {"AWS_ENDPOINT_URL_DYNAMODB": server.endpoint}
+    _, sent = run_on_terminal(people(300), "-t", name, "-r", "eu-west-1", *ONE_WORKER, extra=extra)
+    (line,) = [line for line in sent.split("\r\n") if "update-table" in line]
+    words = shlex.split(line)
+    assert words[:5] == ["aws", "dynamodb", "update-table", "--table-name", name]
+    assert words[-2:] == ["--region", "eu-west-1"]
 
 
 def test_a_name_from_the_table_orders_nothing_on_the_terminal(server: Server) -> None:

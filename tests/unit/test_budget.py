@@ -4,8 +4,7 @@ import pytest
 
 from loader.capacity import Flow, WriteCapacity
 from loader.decisions.pacing import first_pace
-from loader.edges.events import Share
-from loader.engines.budget import BATCH_SECONDS, Budget
+from loader.engines.budget import BATCH_SECONDS, FRUITLESS, Budget
 
 TICK = 0.1
 
@@ -30,7 +29,7 @@ class Load:
                 share = self.shares[number]
                 used = could if share is None else min(could, share)
                 held = TICK if used < could else 0.0
-                self.flows[number] += Flow(used=used * TICK, held=held, at=self.now)
+                self.flows[number] += Flow(used=used * TICK, held=held)
                 self.budget.hear(number, self.flows[number], self.now)
             for number, told in self.budget.shares(self.now).items():
                 self.shares[number] = told.rate
@@ -43,12 +42,13 @@ def test_without_a_cap_or_a_known_capacity_nobody_is_held() -> None:
     load = Load(None, {1: 1e5, 2: 1e5})
     load.go_on(2.0)
     assert load.shares == {1: None, 2: None}
-    assert load.budget.first_share() == Share()
+    assert load.budget.first_share().rate is None
 
 
 def test_the_shares_are_the_cap_together_from_the_start() -> None:
     load = Load(2_000, {1: 1e5, 2: 1e5, 3: 1e5, 4: 1e5})
-    assert load.budget.first_share() == Share(500.0, 500.0 * BATCH_SECONDS)
+    first = load.budget.first_share()
+    assert (first.rate, first.batch) == (500.0, 500.0 * BATCH_SECONDS)
     for _ in range(30):
         load.go_on(TICK)
         assert load.sum() == pytest.approx(2_000, rel=1e-3)
@@ -81,7 +81,7 @@ def test_a_worker_that_ends_gives_its_share_back() -> None:
 def test_a_worker_that_is_not_heard_of_yet_has_its_share_all_the_same() -> None:
     budget = Budget(first_pace([WriteCapacity()], 900), 3, 0.0)
     budget.hear(1, Flow(), 0.0)
-    budget.hear(1, Flow(used=30, held=0.1, at=0.1), 0.1)
+    budget.hear(1, Flow(used=30, held=0.1), 0.1)
     assert sum(share.rate or 0 for share in budget.shares(0.1).values()) <= 300
 
 
@@ -98,12 +98,55 @@ def test_the_load_waits_for_the_budget_where_that_alone_holds_it() -> None:
     load = Load(10, {1: 1e5})
     load.go_on(1.0)
     assert load.budget.waits
-    load.budget.hear(1, load.flows[1] + Flow(refused=5, held=0.1, at=load.now + TICK), load.now + TICK)
-    load.budget.shares(load.now + TICK)
-    assert not load.budget.waits
-    # It has gone silent, which is no waiting either.
+    # A refusal or two are no reason to give up while the next try has to wait; many are.
+    for answers, waits in ((FRUITLESS - 1, True), (FRUITLESS, False)):
+        load.now += TICK
+        load.budget.hear(1, load.flows[1] + Flow(held=load.now, fruitless=answers), load.now)
+        load.budget.shares(load.now)
+        assert load.budget.waits is waits
+    load.flows[1] += Flow(held=load.now, fruitless=FRUITLESS)
+    load.go_on(TICK)
+    assert load.budget.waits
+    # It has gone silent, which is no waiting.
     load.budget.shares(load.now + 10)
     assert not load.budget.waits
+
+
+def test_a_worker_that_reads_nothing_is_not_told_on_and_on() -> None:
+    """Its queue would fill up, and whoever writes to it wait for ever."""
+    load = Load(1_000, {1: 1e5, 2: 1e5})
+    load.go_on(1.0)
+    load.rates.pop(2)
+    told = 0
+    for at in range(50):
+        load.now += TICK
+        load.flows[1] += Flow(used=(90 + at) * TICK, held=TICK)
+        load.budget.hear(1, load.flows[1], load.now)
+        told += 2 in load.budget.shares(load.now)
+    assert told <= 2
+
+
+def test_where_items_are_dear_few_workers_have_a_share_and_the_others_come_when_those_are_done() -> None:
+    load = Load(100, dict.fromkeys(range(4), 1e5))
+    for number in range(4):
+        load.flows[number] += Flow(written=1, used=40, held=TICK)
+        load.budget.hear(number, load.flows[number], load.now + TICK)
+    load.now += TICK
+    for number, share in load.budget.shares(load.now).items():
+        load.shares[number] = share.rate
+    having = [number for number, share in load.shares.items() if share]
+    assert len(having) == 1
+    assert load.sum() == pytest.approx(100)
+    load.rates[having[0]] = 0.0
+    load.go_on(1.0)
+    others = [number for number, share in load.shares.items() if share and number not in having]
+    assert len(others) == 1
+    assert load.sum() == pytest.approx(100, rel=0.05)
+
+
+def test_workers_that_begin_together_do_not_send_together() -> None:
+    budget = Budget(first_pace([WriteCapacity()], 100), 4, 0.0)
+    assert [budget.first_share().phase for _ in range(5)] == [0.0, 0.25, 0.5, 0.75, 0.0]
 
 
 def test_small_changes_are_not_worth_a_message() -> None:
@@ -116,12 +159,12 @@ def test_small_changes_are_not_worth_a_message() -> None:
 
 def test_what_is_charged_is_added_up_exactly_with_all_that_a_worker_said_at_first() -> None:
     budget = Budget(first_pace([WriteCapacity()], None), 2, 0.0)
-    budget.hear(1, Flow(used=40, at=0.05), 0.1)
+    budget.hear(1, Flow(used=40), 0.1)
     budget.shares(0.1)
-    budget.hear(1, Flow(used=100, at=0.15), 0.2)
-    budget.hear(2, Flow(used=7, at=0.15), 0.2)
+    budget.hear(1, Flow(used=100), 0.2)
+    budget.hear(2, Flow(used=7), 0.2)
     budget.shares(0.2)
-    budget.hear(1, Flow(used=100.5, at=4.0), 4.1)
+    budget.hear(1, Flow(used=100.5), 4.1)
     budget.shares(4.1)
     budget.forget(1)
     assert budget.spent.units == 107.5

@@ -38,9 +38,10 @@ def plan(
     workers: int = 2,
     max_wcu: int | None = None,
     price: float | None = None,
+    **terms: Any,
 ) -> Plan:
     counts = Counts(written=measures.items, duplicates=3, rejected=2)
-    return plan_of(measures, counts, described, Terms("eu-west-1", workers, max_wcu, price))
+    return plan_of(measures, counts, described, Terms("eu-west-1", workers, max_wcu, price, **terms))
 
 
 def test_figures_are_those_of_counts_and_measures() -> None:
@@ -88,7 +89,9 @@ def test_an_index_limits_a_load_by_its_own_units() -> None:
     # 2,000 entries at 100 a second take 20 seconds; the table's part, 10,000 at 1,000, takes 10.
     assert found.seconds == pytest.approx(20)
     assert found.capacity == pytest.approx(12_000 / 20)
-    assert found.capacity_source == "index city: provisioned 100, from DescribeTable"
+    assert found.capacity_source == "index city takes its 100 (provisioned, from DescribeTable)"
+    found = plan(items(10_000, city=100), described)
+    assert found.capacity_source == "the table takes its 1,000 (provisioned, from DescribeTable)"
 
 
 def test_an_index_without_entries_limits_nothing() -> None:
@@ -147,12 +150,69 @@ def test_what_the_load_sets_off_is_said() -> None:
     found = plan(
         items(10),
         table(item_count=5, size_bytes=700, stream="NEW_IMAGE", ttl="expires", indexes=(index("city"),)),
+        ttl_type="N",
     )
     holds, stream, ttl = found.notes
     assert "already holds 5 items of 700 bytes" in holds and "twice in an index" in holds
     assert "stream (NEW_IMAGE)" in stream and "trigger" in stream
     assert "attribute expires" in ttl and "vanish" in ttl
+    assert "last five years" in ttl
     assert plan(items(10), table(ttl=None)).notes == plan(items(10), table(ttl="")).notes == ()
+
+
+def test_a_time_to_live_that_the_file_does_not_set_is_not_spoken_of() -> None:
+    assert plan(items(10), table(ttl="expires"), ttl_type=None).notes == ()
+
+
+def test_a_time_that_is_no_number_lets_nothing_expire() -> None:
+    (note,) = plan(items(10), table(ttl="expires"), ttl_type="S").notes
+    assert "nothing will expire" in note and "written as S" in note and "--types expires=N" in note
+
+
+# --- partition keys -------------------------------------------------------------------------------
+
+
+def hot(key: str, units: int, index: str = "") -> Measures:
+    return Measures(keys={index: {key: units, "another": 1}})
+
+
+def test_a_partition_key_with_much_of_a_load_sets_its_time() -> None:
+    cold = table(WriteCapacity(warm=4000))
+    found = plan(items(3_600_000) + hot("Paris", 1_800_000), cold)
+    assert found.seconds == pytest.approx(1800)
+    assert found.capacity == pytest.approx(2000)
+    assert found.capacity_source == (
+        "partition key Paris of the table has 50% of the units there, and a partition takes 1,000"
+    )
+    (note,) = found.notes
+    assert note.startswith("Partition key Paris of the table has 50% of the write units there.")
+    assert found.advice == ""
+
+
+def test_a_partition_key_of_an_index_counts_too() -> None:
+    described = table(WriteCapacity(warm=4000), indexes=(index("city", WriteCapacity(warm=4000)),))
+    found = plan(items(400_000, city=400_000) + hot("Paris", 400_000, "city"), described)
+    assert found.seconds == pytest.approx(400)
+    assert "of index city has 100%" in found.capacity_source
+
+
+def test_a_partition_key_with_little_of_a_load_bounds_what_is_advised() -> None:
+    found = plan(items(3_600_000) + hot("Paris", 360_000), table(WriteCapacity(warm=4000)))
+    assert found.seconds == pytest.approx(900)
+    # At 10,000 a second the key's partition is busy all the time.
+    assert advised(found)["--warm-throughput"] == "WriteUnitsPerSecond=10000"
+
+
+def test_what_tells_no_capacity_has_no_partitions_that_are_known_of() -> None:
+    assert plan(items(1000) + hot("Paris", 900), table()).seconds is None
+
+
+def test_a_key_that_is_seen_a_few_times_in_a_sample_tells_nothing() -> None:
+    sample = items(100) + Measures(keys={"": {"often": 40, "seldom": 9}})
+    assert scaled(sample, 1000).keys == {"": {"often": 400}}
+    # Some items of many units are no more often seen for that.
+    large = items(100, 4000) + Measures(keys={"": {"often": 160, "seldom": 39}})
+    assert scaled(large, 1000).keys == {"": {"often": 1600}}
 
 
 def test_a_median_just_over_a_border_of_units_is_pointed_out() -> None:
@@ -248,6 +308,16 @@ def test_an_index_alone_is_warmed_up_where_the_table_is_warm() -> None:
     options = advised(plan(items(3_600_000, city=3_600_000), described))
     assert "--warm-throughput" not in options
     assert "40000" in options["--global-secondary-index-updates"]
+
+
+def test_the_call_is_for_the_profile_that_was_given() -> None:
+    found = plan(items(3_600_000), table(WriteCapacity(warm=4000)), profile="my own")
+    assert advised(found)["--profile"] == "my own"
+
+
+def test_nothing_is_advised_for_a_table_elsewhere() -> None:
+    found = plan(items(3_600_000), table(WriteCapacity(warm=4000)), endpoint_url="http://localhost:8000")
+    assert found.advice == ""
 
 
 def test_a_name_is_quoted_for_the_shell() -> None:

@@ -78,6 +78,38 @@ def test_measures_add_up() -> None:
     assert sum(both.sizes.values()) == 2
 
 
+def test_partition_keys_with_much_of_the_units_are_told() -> None:
+    measure = ItemMeasure(KEY, (BY_CITY, BY_SIZE))
+    rows = [
+        {
+            "id": {"S": "hot" if n % 4 == 0 else f"k{n}"},
+            "at": {"N": str(n)},
+            "age": {"N": "1"},
+            "filler": {"S": "x" * 1500},
+            # Of the half that is in the index all are there under one key.
+            **({"city": {"S": "Paris"}} if n % 2 else {}),
+        }
+        for n in range(60_000)
+    ]
+    for begin in range(0, len(rows), 7):
+        measure.of([orjson.dumps(row) for row in rows[begin : begin + 7]])
+    keys = measure.keys()
+    assert set(keys) == {"", "by_city"}
+    assert keys[""] == {"hot": pytest.approx(30_000, rel=0.1)}
+    assert keys["by_city"] == {"Paris": pytest.approx(30_000, rel=0.05)}
+
+
+def test_without_a_sort_key_no_partition_key_has_more_than_an_item() -> None:
+    measure = ItemMeasure(KeySchema(KeyPart("id", "S")), ())
+    measure.of([orjson.dumps({"id": {"S": "a"}})])
+    assert measure.keys() == {}
+
+
+def test_keys_add_up() -> None:
+    both = Measures(keys={"": {"a": 1, "b": 2}}) + Measures(keys={"": {"b": 3}, "x": {"c": 4}})
+    assert both.keys == {"": {"a": 1, "b": 5}, "x": {"c": 4}}
+
+
 @given(st.integers(1, 409_600))
 def test_a_class_of_sizes_is_within_one_percent_of_each(size: int) -> None:
     assert abs(class_size(size_class(size)) - size) <= 0.01 * size

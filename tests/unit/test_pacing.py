@@ -1,5 +1,6 @@
 """The pace by itself, and on the simulated tables of perf/pacing.py."""
 
+from dataclasses import dataclass
 from functools import cache
 from xml.etree import ElementTree
 
@@ -7,11 +8,13 @@ import pytest
 
 from loader.capacity import WriteCapacity
 from loader.decisions.pacing import Pace, Sample, first_pace
-from perf.pacing import plot
+from perf.pacing import plot, worst
 from perf.pacing_load import Tick
 from perf.pacing_scenarios import SCENARIOS, Measured, Scenario, measure
+from perf.plots import Line, chart
 
 TICK = 0.1
+SVG = "{http://www.w3.org/2000/svg}"
 
 
 def scenario(name: str) -> Scenario:
@@ -168,53 +171,67 @@ def test_a_table_that_lost_three_quarters_is_followed_within_half_a_second_of_th
     assert pace.rate is not None and pace.rate < 1100
 
 
-@pytest.mark.parametrize("seed", [0, 1, 2])
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """`used` and `part` at least, `refused` and `reached` (seconds) at most; see Measured."""
+
+    used: float
+    refused: float
+    reached: float
+    part: float = 1.0
+
+
+# The worst of seeds 0 to 4, and what is bad of it once more by a third.
+BOUNDS = {
+    "steady": Bounds(0.999, 0.007, 0.6),
+    "undescribed": Bounds(0.999, 0.007, 0.4),
+    "under-described": Bounds(0.999, 0.007, 3.5),
+    "over-described": Bounds(0.998, 0.013, 0.4),
+    "step up": Bounds(0.999, 0.006, 4.6),
+    "step down": Bounds(0.997, 0.014, 0.4),
+    "burst": Bounds(0.999, 0.006, 0.4),
+    "doubling": Bounds(0.993, 0.080, 3.6),
+    "auto scaling": Bounds(0.998, 0.024, 3.4),
+    "two together": Bounds(0.989, 0.023, 0.4, 0.35),
+    "two apart": Bounds(0.995, 0.019, 0.6, 0.40),
+    "two unequal": Bounds(0.998, 0.015, 0.6, 0.43),
+    "two undescribed": Bounds(0.998, 0.026, 0.4, 0.13),
+    "partitions": Bounds(0.988, 0.072, 0.4),
+    "changing keys": Bounds(0.960, 0.145, 0.4),
+    "no limit": Bounds(1.0, 0.0, 2.0),
+    "large items": Bounds(0.978, 0.027, 0.4),
+    "large items, undescribed": Bounds(0.971, 0.037, 0.4),
+    "items larger than the table": Bounds(0.982, 0.663, 5.6),
+    "items larger than the bucket": Bounds(0.14, 0.364, 5.6),
+    "middling items": Bounds(0.997, 0.008, 0.6),
+    "capped": Bounds(1.0, 0.0, 0.4),
+    "hot key": Bounds(0.999, 0.008, 0.6),
+    "pauses": Bounds(0.992, 0.167, 0.6),
+}
+
+
+@pytest.mark.parametrize("name", [each.name for each in SCENARIOS])
+def test_a_load_does_as_well_on_every_table_as_it_did(name: str) -> None:
+    found, bounds = measured(name, 0), BOUNDS[name]
+    # Rounding is all that can be had beyond what there is.
+    assert bounds.used - 1e-4 <= found.used <= 1 + 1e-4
+    assert found.refused <= bounds.refused
+    assert found.reached <= bounds.reached
+    assert min(found.parts) >= bounds.part
+
+
+@pytest.mark.parametrize("seed", [1, 2])
 def test_steady_capacity_is_used_with_hardly_a_refusal(seed: int) -> None:
     found = measured("steady", seed)
     assert found.used >= 0.99
     assert found.refused < 0.01
 
 
-def test_a_capacity_that_nobody_told_is_found() -> None:
-    found = measured("undescribed", 0)
-    assert found.used >= 0.99
-    assert found.refused < 0.015
-
-
-@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("seed", [1, 2])
 def test_a_capacity_that_quadruples_is_used_soon(seed: int) -> None:
     found = measured("step up", seed)
     assert found.reached <= 6
     assert found.used >= 0.99
-
-
-def test_a_capacity_that_falls_is_followed() -> None:
-    found = measured("step down", 0)
-    assert found.used >= 0.98
-    assert found.refused < 0.05
-
-
-@pytest.mark.parametrize("name", ["two together", "two apart"])
-def test_two_loads_share_a_table_without_knowing_of_each_other(name: str) -> None:
-    found = measured(name, 0)
-    assert found.used >= 0.95
-    assert min(found.parts) >= 0.35
-
-
-def test_large_items_are_paced_as_well_but_more_slowly() -> None:
-    found = measured("large items", 0)
-    assert found.used >= 0.95
-    assert found.refused < 0.1
-
-
-def test_partitions_that_limit_a_load_are_used() -> None:
-    assert measured("partitions", 0).used >= 0.98
-
-
-def test_a_table_without_a_limit_is_at_the_speed_of_the_client_within_two_seconds() -> None:
-    found = measured("no limit", 0)
-    assert found.reached <= 2
-    assert found.refused == 0
 
 
 def test_a_cap_holds_in_every_ten_seconds_with_the_start() -> None:
@@ -223,17 +240,39 @@ def test_a_cap_holds_in_every_ten_seconds_with_the_start() -> None:
     assert most <= 2020
 
 
-def test_a_key_that_is_refused_now_and_then_slows_nothing() -> None:
-    assert measured("hot key", 0).used >= 0.99
+def test_no_ten_seconds_lose_much_when_a_large_bucket_is_empty() -> None:
+    assert measured("burst", 0).window[0] >= 990
 
 
 def test_a_plot_is_an_svg_with_a_line_for_everything() -> None:
     drawn = plot(scenario("two apart"), played("two apart", 0))
     root = ElementTree.fromstring(drawn)
-    words = [element.text for element in root.iter("{http://www.w3.org/2000/svg}text")]
+    words = [element.text for element in root.iter(f"{SVG}text")]
     for word in ("seconds", "write units a second", "capacity", "rate 1", "accepted 2", "refused"):
         assert word in words
-    assert len(list(root.iter("{http://www.w3.org/2000/svg}path"))) >= 7
+    assert len(list(root.iter(f"{SVG}path"))) >= 7
+
+
+def test_a_load_has_no_rate_before_it_begins() -> None:
+    ticks = played("two apart", 0)
+    assert all((tick.rates[1] is None) == (tick.at <= 20) for tick in ticks)
+    assert all(tick.rates[0] is not None for tick in ticks)
+
+
+def test_a_line_is_broken_where_there_is_no_value_and_where_it_is_above_the_top() -> None:
+    line = Line("line", [(0, 1.0), (1, 2.0), (2, None), (3, 2.0), (4, 1.0), (5, 9.0), (6, 1.0), (7, 0.0)])
+    root = ElementTree.fromstring(chart("title", "x", "y", [line], 2.0))
+    drawn = [path.attrib["d"] for path in root.iter(f"{SVG}path") if path.get("class") is None]
+    assert [path.count("L") for path in drawn] == [1, 1, 1]
+    assert all(path.startswith("M") for path in drawn)
+
+
+def test_of_several_runs_the_worst_of_everything_is_told() -> None:
+    runs = [
+        Measured(0.9, 0.1, 2.0, (0.4, 0.6), (10.0, 20.0)),
+        Measured(0.8, 0.0, 3.0, (0.7, 0.3), (11.0, 21.0)),
+    ]
+    assert worst(runs) == Measured(0.8, 0.1, 3.0, (0.4, 0.3), (10.0, 21.0))
 
 
 def test_refusals_while_little_is_asked_do_not_take_that_little_for_the_capacity() -> None:
@@ -254,3 +293,49 @@ def test_a_table_that_refuses_everything_for_a_second_is_used_again_soon() -> No
         pace = pace.after(smooth(min(pace.rate or 0.0, 5_000)))
         seconds += TICK
         assert seconds < 10
+
+
+def test_a_table_that_took_hardly_any_of_what_it_is_said_to_take_is_soon_asked_for_it() -> None:
+    """As where other loads pushed this one aside, and have ended."""
+    pace = first_pace([WriteCapacity(provisioned=40_000)], None)
+    for _ in range(60):
+        rate = pace.rate or 0.0
+        pace = pace.after(smooth(min(rate, 400), max(0.0, rate - 400)))
+    assert pace.rate is not None and pace.rate < 500
+    for _ in range(30):
+        pace = pace.after(smooth(pace.rate or 0.0))
+    assert pace.rate is not None and pace.rate > 10_000
+
+
+def test_seconds_in_which_little_was_to_be_written_do_not_make_a_capacity_small() -> None:
+    pace = settled(1000)
+    for _ in range(8):
+        rate = pace.rate or 0.0
+        pace = pace.after(smooth(min(rate, 1000), max(0.0, rate - 1000)))
+    for _ in range(20):
+        pace = pace.after(smooth(100, held=False))
+    for _ in range(10):
+        rate = pace.rate or 0.0
+        pace = pace.after(smooth(min(rate, 970), max(0.0, rate - 970)))
+    assert pace.ceiling is not None and pace.ceiling > 900
+    assert pace.rate is not None and pace.rate > 900
+
+
+def test_what_is_told_now_and_then_is_taken_for_what_was_used_all_the_time() -> None:
+    """Else three times as much as is used would be."""
+    pace = first_pace([WriteCapacity(provisioned=1000)], None)
+    for number in range(60):
+        pace = pace.after(smooth(900 if number % 3 == 2 else 0, held=False))
+    assert pace.flow == pytest.approx(300, rel=0.1)
+
+
+def test_that_some_is_refused_whatever_the_rate_is_forgotten_when_it_is_over() -> None:
+    """Then a table that refuses as much for the rate is heeded."""
+    client, later = 20_000.0, []
+    pace = first_pace([WriteCapacity(provisioned=5000)], None)
+    for number in range(1_300):
+        asked = min(client, pace.rate or client)
+        refused = asked * 0.1 if number < 600 else max(0.0, asked - 17_500) if number >= 1_200 else 0.0
+        pace = pace.after(smooth(asked - refused, refused, held=asked < client))
+        later.append(refused / asked)
+    assert sum(later[-80:]) / 80 < 0.06

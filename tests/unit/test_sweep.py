@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from loader.edges.journal import JOURNAL, LOCK
+from loader.edges.journal import JOURNAL, LOCK, state_name
 from loader.edges.lock import FileLock
+from loader.edges.scratch import is_scratch, make_scratch
 from loader.edges.staged import STAGED
-from loader.edges.sweep import sweep
+from loader.edges.sweep import sweep, sweep_dry_runs
 
 OWN, OTHER = "t-own-0123456789abcdef", "t-other-fedcba9876543210"
 
@@ -112,3 +113,46 @@ def test_a_journal_that_was_to_take_the_place_of_another_goes(base: Path, name: 
 
 def test_a_base_that_is_not_there_is_no_trouble(tmp_path: Path) -> None:
     sweep(str(tmp_path / "none"), str(tmp_path / "none" / OWN))
+
+
+# --- dry runs -------------------------------------------------------------------------------------
+
+
+def test_a_dry_run_that_was_killed_goes_as_a_whole(tmp_path: Path) -> None:
+    directory, lock = make_scratch(str(tmp_path))
+    for name in (JOURNAL, "window-0.index", "rejects.csv.part", "rejects.csv.part.sorted", "rejects.csv"):
+        (Path(directory) / name).write_text("x")
+    before = left(tmp_path)
+    sweep(str(tmp_path), str(tmp_path / OWN))
+    assert left(tmp_path) == before
+    lock.close()
+    sweep(str(tmp_path), str(tmp_path / OWN))
+    assert left(tmp_path) == {}
+
+
+@pytest.mark.parametrize("name", ["keep", "rejects.csv.bak"])
+def test_a_dry_runs_directory_with_a_file_of_the_users_is_left_alone(tmp_path: Path, name: str) -> None:
+    directory, lock = make_scratch(str(tmp_path))
+    lock.close()
+    (Path(directory) / name).write_text("mine")
+    (Path(directory) / JOURNAL).write_text("x")
+    sweep_dry_runs(str(tmp_path))
+    assert left(tmp_path)[Path(directory).name] == sorted([JOURNAL, LOCK, name])
+
+
+@pytest.mark.parametrize(("age", "stays"), [(10.0, True), (7200.0, False)])
+def test_a_dry_run_that_was_killed_before_its_lock_goes_once_it_is_old(
+    tmp_path: Path, age: float, stays: bool
+) -> None:
+    directory, lock = make_scratch(str(tmp_path))
+    lock.close()
+    Path(lock.path).unlink()
+    then = time.time() - age
+    os.utime(directory, (then, then))
+    sweep_dry_runs(str(tmp_path))
+    assert Path(directory).exists() == stays
+
+
+def test_no_load_has_a_directory_like_a_dry_runs() -> None:
+    name = state_name("http://x", "arn:aws:dynamodb:r:1:table/.ddbload-dry", [".ddbload-dry-run-.csv"])
+    assert not is_scratch(name, ())

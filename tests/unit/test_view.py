@@ -270,3 +270,13 @@ def test_a_warning_before_the_first_bar_is_shown(monkeypatch: pytest.MonkeyPatch
     view.put_right()
     view.close()
     assert stream.getvalue() == "careful\n"
+
+
+def test_a_command_is_not_cut_into_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    command = f"aws dynamodb update-table {'--option value ' * 20}--region eu-west-1"
+    lead = f"  advice\n    {command}"
+    shown = bars(monkeypatch, [Frame("loading", 1.0, 1, 2, (), None, lead=lead), frame(2.0, message=command)])
+    assert without_escapes(shown).count(command) == 2
+    stream = io.StringIO()
+    PlainView(Lasting(stream)).show(Frame("loading", 1.0, 1, 2, (), None, lead=lead))
+    assert command in stream.getvalue()
