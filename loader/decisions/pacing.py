@@ -17,7 +17,7 @@ from loader.config import BATCH_LIMIT
 
 FLOOR = 1.0
 """Write units a second that are always asked for: less would never find out that there is more."""
-# For an item that costs more, so many seconds; of what the table is said to take, so much.
+# For an item that costs more, so many seconds; of what the table is said to take, or ever took, so much.
 _ITEM_SECONDS, _FLOOR_PART = 2.0, 0.01
 
 # Seconds of a doubling while nothing was ever refused: a table without a limit is not slowed for long. What a
@@ -136,10 +136,11 @@ class Pace:
     `rate` is write units a second over all workers; None is no limit, until something is refused.
 
     `cap` bounds it; `told` is what the table is said to take. At first the rate doubles in `search` seconds.
-    `ceiling` is what was taken when something was refused last, None if it never was, `crest` the rate at
-    that time, and `good` what may be had again after nearly all was refused. `trial` are the samples since a
-    refusal, without the first, which is only partly refused; `saw` those since the last cut, while the pace
-    held the load. Nothing is judged for `settling` seconds after a cut: it is not yet seen.
+    `ceiling` is what was taken when something was refused last, None if it never was, and `crest` the rate at
+    that time; `good` is what may be had again after nearly all was refused, and `best` the most that was
+    taken since the beginning. `trial` are the samples since a refusal, without the first, which is only partly
+    refused; `saw` those since the last cut, while the pace held the load. Nothing is judged for `settling`
+    seconds after a cut: it is not yet seen.
 
     `flow` is what was used lately, a second; `gap` are the seconds between samples in which anything was
     asked, `still` those since the last one. `item` is the units of an item; while items are few, samples are
@@ -154,6 +155,7 @@ class Pace:
     search: float = _SEARCH
     ceiling: float | None = None
     good: float = 0.0
+    best: float = 0.0
     crest: float = 1.0
     trial: Sample | None = None
     saw: Sample | None = None
@@ -179,7 +181,7 @@ class Pace:
             item += (min(1.0, sample.seconds) if self.flow else 1.0) * (units - item)
         span = min(_LONGEST_SPAN, max(_SPAN, _ITEMS * item / self.rate)) if self.rate else _SPAN
         if sample.seconds < 0.9 * span:
-            return replace(self, pending=sample)
+            return replace(self, pending=sample, item=item)
         return replace(self, pending=_NOTHING, item=item, stretch=span / _SPAN)._judged(sample)
 
     @property
@@ -294,6 +296,7 @@ class Pace:
             rate=self._bounded(rate),
             ceiling=accepted,
             good=accepted if part < _HALF else max(accepted, max(self.good, asked) / 2),
+            best=max(self.best, accepted) if part < _HALF else self.best,
             # A saw is about as high above the ceiling as it is deep below.
             crest=max(accepted * (1 + 2 * depth), crest),
             trial=None,
@@ -341,7 +344,7 @@ class Pace:
         return _CREEP_SHARED * min(told * (3 - 2.5 * part), 4 * ceiling)
 
     def _bounded(self, rate: float) -> float:
-        rate = max(rate, FLOOR, self.item / _ITEM_SECONDS, _FLOOR_PART * (self.told or 0.0))
+        rate = max(rate, FLOOR, self.item / _ITEM_SECONDS, _FLOOR_PART * max(self.told or 0.0, self.best))
         return rate if self.cap is None else min(rate, self.cap)
 
 
