@@ -51,9 +51,9 @@ _MEASURE, _SETTLE = 2, 2
 # Seconds of a saw from which on its mean is good.
 _SAW = 1.0
 # Seconds between judgements. Of few and large items it takes more to see anything, and all times are longer
-# in proportion; so much more refused in one of them may be chance.
+# in proportion, rises up to so much; so much more refused in one of them may be chance.
 _SPAN, _LONGEST_SPAN, _ITEMS = 0.1, 1.0, 10.0
-_MOST_PATIENT = 2.5
+_MOST_PATIENT, _SLOWEST = 2.5, 3.0
 # Refusals that do not get fewer with the rate are not the rate's doing: where after so many seconds (another
 # load that begins overshoots for a while) so little of the rate is left, and still so much of the part is
 # refused, the first rate is tried again. There so many times as much may be refused, up to a part that no
@@ -107,7 +107,7 @@ _NOTHING = Sample(0.0, 0.0, 0.0, 0.0, False)
 class _Cut:
     """
     A rate, and the part of what was asked that was refused at it; units asked and refused at lower ones in
-    the `seconds` since.
+    the `seconds` since, and the sum of the parts of those.
     """
 
     rate: float
@@ -115,6 +115,7 @@ class _Cut:
     seconds: float = 0.0
     asked: float = 0.0
     refused: float = 0.0
+    parts: float = 0.0
 
     def __add__(self, sample: Sample) -> "_Cut":
         return replace(
@@ -122,12 +123,13 @@ class _Cut:
             seconds=self.seconds + sample.seconds,
             asked=self.asked + sample.used + sample.refused,
             refused=self.refused + sample.refused,
+            parts=self.parts + sample.part * sample.seconds,
         )
 
     @property
     def still(self) -> float:
-        """The part refused since."""
-        return self.refused / self.asked if self.asked else self.part
+        """The part refused since, by time: a moment at a much too high rate is not to count for minutes."""
+        return self.parts / self.seconds if self.seconds else self.part
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,9 +140,9 @@ class Pace:
     `cap` bounds it; `told` is what the table is said to take. At first the rate doubles in `search` seconds.
     `ceiling` is what was taken when something was refused last, None if it never was, and `crest` the rate at
     that time; `good` is what may be had again after nearly all was refused, and `best` the most that was
-    taken since the beginning. `trial` are the samples since a refusal, without the first, which is only partly
-    refused; `saw` those since the last cut, while the pace held the load. Nothing is judged for `settling`
-    seconds after a cut: it is not yet seen.
+    taken since the beginning. `trial` are the samples since a refusal, without the first, which is only
+    partly refused; `saw` those since the last cut, while the pace held the load. Nothing is judged for
+    `settling` seconds after a cut: it is not yet seen.
 
     `flow` is what was used lately, a second; `gap` are the seconds between samples in which anything was
     asked, `still` those since the last one. `item` is the units of an item; while items are few, samples are
@@ -327,8 +329,9 @@ class Pace:
         else:
             beyond = max(0.0, self.rate / self.crest - 1 - _MOVED)
             steep = min(_CHASE * beyond, math.log(2) / _CHASE_DOUBLING)
-            rate = self.rate * math.exp(steep * seconds / self.stretch) + (
-                self._creep(self.ceiling) * seconds / self.stretch
+            slower = min(self.stretch, _SLOWEST)
+            rate = (
+                self.rate * math.exp(steep * seconds / slower) + self._creep(self.ceiling) * seconds / slower
             )
         return replace(self, rate=self._bounded(max(self.rate, min(rate, _ROOM * self.flow))))
 

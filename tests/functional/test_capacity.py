@@ -49,7 +49,8 @@ def test_a_load_uses_what_a_table_takes_and_is_hardly_refused(known: bool, loads
     found = steady_figures(seen, seen.units, UNITS, begin=1.75, end=0.5)
     assert seen.lost == 0
     assert found["measured"] > 1.5
-    assert 0.85 <= found["use"] <= 1.05
+    # Less is used where other programs take the cores; half of it would be a pace that is wrong.
+    assert 0.7 <= found["use"] <= 1.05
     assert found["refused"] < 0.10
 
 

@@ -183,36 +183,40 @@ class Bounds:
 
 # The worst of seeds 0 to 4, and what is bad of it once more by a third.
 BOUNDS = {
-    "steady": Bounds(0.999, 0.007, 0.6),
+    "steady": Bounds(0.999, 0.009, 0.6),
     "undescribed": Bounds(0.999, 0.007, 0.4),
     "under-described": Bounds(0.999, 0.007, 3.5),
-    "over-described": Bounds(0.998, 0.013, 0.4),
-    "step up": Bounds(0.999, 0.006, 4.6),
-    "step down": Bounds(0.997, 0.014, 0.4),
-    "burst": Bounds(0.999, 0.006, 0.4),
-    "doubling": Bounds(0.993, 0.080, 3.6),
-    "auto scaling": Bounds(0.998, 0.024, 3.4),
-    "two together": Bounds(0.989, 0.023, 0.4, 0.35),
-    "two apart": Bounds(0.995, 0.019, 0.6, 0.40),
-    "two unequal": Bounds(0.998, 0.015, 0.6, 0.43),
-    "two undescribed": Bounds(0.998, 0.026, 0.4, 0.13),
-    "partitions": Bounds(0.988, 0.072, 0.4),
-    "changing keys": Bounds(0.960, 0.145, 0.4),
-    "no limit": Bounds(1.0, 0.0, 2.0),
-    "large items": Bounds(0.978, 0.027, 0.4),
-    "large items, undescribed": Bounds(0.971, 0.037, 0.4),
-    "items larger than the table": Bounds(0.982, 0.663, 5.6),
-    "items larger than the bucket": Bounds(0.14, 0.364, 5.6),
-    "middling items": Bounds(0.997, 0.008, 0.6),
-    "capped": Bounds(1.0, 0.0, 0.4),
+    "over-described": Bounds(0.999, 0.015, 0.4),
+    "step up": Bounds(0.998, 0.008, 3.4),
+    "step down": Bounds(0.997, 0.121, 0.5),
+    "burst": Bounds(0.998, 0.037, 0.4),
+    "doubling": Bounds(0.988, 0.095, 3.5),
+    "auto scaling": Bounds(0.995, 0.022, 2.2),
+    "two together": Bounds(0.997, 0.032, 0.4, 0.39),
+    "two apart": Bounds(0.997, 0.017, 0.6, 0.42),
+    "two unequal": Bounds(0.997, 0.020, 0.6, 0.37),
+    "two undescribed": Bounds(0.999, 0.071, 0.4, 0.34),
+    "partitions": Bounds(0.987, 0.068, 0.4),
+    "changing keys": Bounds(0.963, 0.145, 0.4),
+    "no limit": Bounds(1.000, 0.000, 2.6),
+    "large items": Bounds(0.956, 0.039, 0.7),
+    "large items, undescribed": Bounds(0.996, 0.061, 0.4),
+    "items larger than the table": Bounds(0.982, 0.676, 5.7),
+    "items larger than the bucket": Bounds(0.838, 0.756, 5.7),
+    "middling items": Bounds(0.997, 0.041, 0.6),
+    "capped": Bounds(1.000, 0.000, 0.4),
     "hot key": Bounds(0.999, 0.008, 0.6),
-    "pauses": Bounds(0.992, 0.167, 0.6),
+    "pauses": Bounds(0.996, 0.158, 0.6),
 }
 
 
-@pytest.mark.parametrize("name", [each.name for each in SCENARIOS])
-def test_a_load_does_as_well_on_every_table_as_it_did(name: str) -> None:
-    found, bounds = measured(name, 0), BOUNDS[name]
+# Where a rule that helps others went wrong, by the dice.
+MORE_SEEDS = [("burst", 2), ("burst", 4), ("large items", 4)]
+
+
+@pytest.mark.parametrize(("name", "seed"), [*((each.name, 0) for each in SCENARIOS), *MORE_SEEDS])
+def test_a_load_does_as_well_on_every_table_as_it_did(name: str, seed: int) -> None:
+    found, bounds = measured(name, seed), BOUNDS[name]
     # Rounding is all that can be had beyond what there is.
     assert bounds.used - 1e-4 <= found.used <= 1 + 1e-4
     assert found.refused <= bounds.refused
