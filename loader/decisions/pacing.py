@@ -179,7 +179,8 @@ class Pace:
         sample += self.pending
         item = self.item
         if sample.items >= 1:
-            units = (sample.used + sample.refused) / sample.items
+            # No item costs less than one; where nothing is told of any, it is as if it did.
+            units = max(1.0, (sample.used + sample.refused) / sample.items)
             item += (min(1.0, sample.seconds) if self.flow else 1.0) * (units - item)
         span = min(_LONGEST_SPAN, max(_SPAN, _ITEMS * item / self.rate)) if self.rate else _SPAN
         if sample.seconds < 0.9 * span:

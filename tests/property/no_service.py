@@ -19,7 +19,7 @@ class Nowhere:
     def factory(self, _: int) -> "Nowhere":
         return self
 
-    def table_client(self) -> nullcontext[None]:
+    def table_client(self, patience: float | None = None) -> nullcontext[None]:
         return nullcontext()
 
 

@@ -343,3 +343,11 @@ def test_that_some_is_refused_whatever_the_rate_is_forgotten_when_it_is_over() -
         pace = pace.after(smooth(asked - refused, refused, held=asked < client))
         later.append(refused / asked)
     assert sum(later[-80:]) / 80 < 0.06
+
+
+def test_items_that_cost_nothing_are_taken_to_cost_a_unit() -> None:
+    """As where nothing is sent at all, and rows count as written all the same."""
+    pace = first_pace([WriteCapacity(provisioned=1000)], None)
+    for _ in range(20):
+        pace = pace.after(Sample(TICK, 500.0, 0.0, 0.0, False))
+    assert (pace.item, pace.rate) == (1.0, 1000.0)
