@@ -519,6 +519,8 @@ def test_other_types_are_refused(server: Server, path: Path) -> None:
 
 
 def test_a_second_run_at_the_same_time_is_refused(server: Server, path: Path) -> None:
+    # The first is still at work, however long the second takes to begin.
+    server.set_faults(FaultPlan(latency_ms=1_000))
     stop = Stop()
     first = threading.Thread(
         target=load, args=(server.endpoint, "people", path), kwargs={"stop": stop, **OPTIONS}
