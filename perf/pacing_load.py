@@ -44,7 +44,6 @@ class Worker:
     used: float = 0.0
     refused: float = 0.0
     held: float = 0.0
-    answered: float = 0.0
     told: tuple[float, float, float] = (0.0, 0.0, 0.0)
     again: list[tuple[float, int]] = field(default_factory=list)
     replies: list[tuple[float, float, float]] = field(default_factory=list)
@@ -66,7 +65,6 @@ class Worker:
             _, used, failed = self.replies.pop(0)
             self.used += used
             self.refused += failed
-            self.answered = now
         return accepted, refused
 
     def report(self, now: float) -> Flow | None:
