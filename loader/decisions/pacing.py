@@ -199,10 +199,11 @@ class Pace:
             seen = replace(seen, saw=seen.saw + sample if sample.held else None)
         if seen.settling > 0:
             return replace(seen, settling=seen.settling - sample.seconds)
-        if seen.cut is not None:
-            seen = replace(seen, cut=seen.cut + sample)
         if not sample.used and not sample.refused:
             return seen
+        if seen.cut is not None:
+            # Time in which nothing was asked says nothing of the part refused.
+            seen = replace(seen, cut=seen.cut + sample)
         if seen.trial is not None:
             return seen._tried(seen.trial + sample)
         if sample.part > seen.noise:

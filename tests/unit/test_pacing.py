@@ -351,3 +351,16 @@ def test_items_that_cost_nothing_are_taken_to_cost_a_unit() -> None:
     for _ in range(20):
         pace = pace.after(Sample(TICK, 500.0, 0.0, 0.0, False))
     assert (pace.item, pace.rate) == (1.0, 1000.0)
+
+
+def test_a_pause_says_nothing_of_what_is_refused() -> None:
+    """Else a window's barrier would make refusals seem fewer than they are."""
+    pace = settled(5000)
+    for _ in range(10):
+        rate = pace.rate or 0.0
+        pace = pace.after(smooth(rate * 0.8, rate * 0.2))
+    before = pace.cut
+    assert before is not None
+    for _ in range(50):
+        pace = pace.after(smooth(0, held=False))
+    assert pace.cut == before
