@@ -238,6 +238,13 @@ def test_a_capacity_that_quadruples_is_used_soon(seed: int) -> None:
     assert found.used >= 0.99
 
 
+@pytest.mark.parametrize("name", ["two together", "two apart", "two unequal"])
+def test_two_loads_share_a_table_without_knowing_of_each_other(name: str) -> None:
+    found = measured(name, 0)
+    assert found.used >= 0.95
+    assert min(found.parts) >= 0.35
+
+
 def test_a_cap_holds_in_every_ten_seconds_with_the_start() -> None:
     least, most = measured("capped", 0).window
     assert least >= 1950
